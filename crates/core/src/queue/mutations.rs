@@ -1,0 +1,48 @@
+//! Where [mutants](crate::mutant) bite that are more than a condition. Without the feature all of this is compiled away.
+
+use super::Queue;
+use super::transitions::Turn;
+use crate::entry::State;
+use crate::mutant::Mutant;
+use crate::outcome::{Clock, Outcome};
+use crate::time::Time;
+use crate::timers::Timer;
+
+impl<I, O> Queue<I, O> {
+    pub(super) fn force_retries(&mut self) {
+        for index in 0..self.entries.len() {
+            if self.config.has(Mutant::S71) && self.entries.at(index).state == State::BackingOff {
+                self.come_back(index);
+            }
+        }
+    }
+
+    pub(super) fn fire_dead(&mut self, timer: Timer) {
+        match timer {
+            Timer::Deadline(id) if self.config.has(Mutant::B12) => {
+                let entry = self.entries.at_mut(id.index);
+                if entry.generation == id.generation && entry.state == State::Decided {
+                    entry.outcome = Some(Outcome::TimedOut { clock: Clock::Deadline, last: None });
+                }
+            }
+            Timer::Backoff(id, _) if self.config.has(Mutant::B17) => {
+                let entry = self.entries.at_mut(id.index);
+                if entry.generation == id.generation && entry.state == State::Decided {
+                    entry.state = State::Waiting;
+                    self.line_up(id.index, Turn::First);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn survives_deadline(&mut self, now: Time, index: u32) -> bool {
+        if self.config.has(Mutant::B24) && self.entries.at(index).state == State::BackingOff {
+            return true;
+        }
+        if self.config.has(Mutant::B22) && self.entries.at(index).state == State::Waiting {
+            return self.retry_at(now, index, None).is_some();
+        }
+        false
+    }
+}

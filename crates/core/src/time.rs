@@ -1,0 +1,57 @@
+//! The two kinds of time: [`Time`], which passes, and [`Timestamp`], which records carry.
+
+use core::time::Duration;
+
+/// A moment on the host's clock, in nanoseconds since an origin of the host's choice.
+///
+/// The queue never reads a clock: whoever drives it says what time it is (*processing time* in Flink's words).
+///
+/// ```
+/// use core::time::Duration;
+/// use inflight_core::Time;
+///
+/// let start = Time::ZERO + Duration::from_millis(2);
+/// assert_eq!(start.as_nanos(), 2_000_000);
+/// assert_eq!((start + Duration::from_secs(1)).since(start), Duration::from_secs(1));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+impl Time {
+    /// The origin of the host's clock.
+    pub const ZERO: Self = Self(0);
+    /// Later than anything that happens: 584 years after the origin.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The moment this many nanoseconds after the origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time passed since `earlier`; zero when `earlier` is in fact later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl core::ops::Add<Duration> for Time {
+    type Output = Self;
+
+    /// Saturates at [`Time::NEVER`].
+    fn add(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// Event time of a record or of a watermark. The unit is the user's (Flink: milliseconds since 1970); the queue only compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
