@@ -213,7 +213,7 @@ mod tests {
         let (mut table, mut map) = (Table::new(), BTreeMap::new());
         for step in 0..20_000u64 {
             let key = crate::retry::mix(step) % 64;
-            if crate::retry::mix(!step) % 3 == 0 {
+            if crate::retry::mix(!step).is_multiple_of(3) {
                 table.remove(key);
                 map.remove(&key);
             } else {
