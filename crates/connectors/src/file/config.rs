@@ -1,0 +1,302 @@
+//! What a user writes about a file in a pipeline.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ColumnType, MAX_LINE_BYTES};
+use crate::{Error, ErrorKind};
+
+/// A file to read, or stdin.
+///
+/// ```
+/// use inflight_connectors::file::{Compression, FileSourceConfig, Format};
+///
+/// let config = FileSourceConfig::new("flights.csv.gz");
+/// assert_eq!(config.format().unwrap(), Format::Csv);
+/// assert_eq!(config.compression(), Compression::Gzip);
+/// ```
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSourceConfig {
+    /// The file; `-` is stdin.
+    pub path: PathBuf,
+    /// Default: by the name of the file, `.csv` and `.tsv` being CSV, `.jsonl`, `.ndjson` and `.json` JSON lines.
+    /// JSON lines for stdin.
+    #[serde(default)]
+    pub format: Option<Format>,
+    /// Default: gzip when the name ends in `.gz`, else none.
+    #[serde(default)]
+    pub compression: Option<Compression>,
+    /// CSV only: what separates fields. Default: a comma, or a tab for `.tsv`.
+    #[serde(default)]
+    pub delimiter: Option<char>,
+    /// CSV only: texts that stand for no value, such as `NA`, in any column. Default: none, an empty field is an
+    /// empty text.
+    #[serde(default)]
+    pub null: Vec<String>,
+    /// CSV only: types of columns. Columns not named here are text.
+    #[serde(default)]
+    pub columns: BTreeMap<String, ColumnType>,
+    /// Longest line, or longest CSV record, in bytes. Default: 16 MiB.
+    #[serde(default = "max_line_bytes")]
+    pub max_line_bytes: usize,
+}
+
+/// A file to write, or stdout.
+///
+/// A file is written as `<path>.partial` and gets its name when it is complete. Devices and named pipes are written
+/// directly.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSinkConfig {
+    /// The file; `-` is stdout.
+    pub path: PathBuf,
+    /// Default: by the name of the file, as for sources. JSON lines for stdout.
+    #[serde(default)]
+    pub format: Option<Format>,
+    /// Default: gzip when the name ends in `.gz`, else none.
+    #[serde(default)]
+    pub compression: Option<Compression>,
+    /// CSV only: what separates fields. Default: a comma, or a tab for `.tsv`.
+    #[serde(default)]
+    pub delimiter: Option<char>,
+    /// CSV only: the text written for no value. Default: an empty field.
+    #[serde(default)]
+    pub null: Option<String>,
+}
+
+/// How records are written down.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// One JSON object per line.
+    JsonLines,
+    /// Comma-separated values as in RFC 4180, the first line naming the columns.
+    Csv,
+}
+
+/// How a file is compressed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Gzip, of one member or many.
+    Gzip,
+}
+
+impl FileSourceConfig {
+    /// A file with everything else left to the defaults.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            format: None,
+            compression: None,
+            delimiter: None,
+            null: Vec::new(),
+            columns: BTreeMap::new(),
+            max_line_bytes: MAX_LINE_BYTES,
+        }
+    }
+
+    /// The format in force.
+    ///
+    /// # Errors
+    ///
+    /// When it is not given and the name of the file does not tell it.
+    pub fn format(&self) -> Result<Format, Error> {
+        format_of(self.format, &self.path)
+    }
+
+    /// The compression in force.
+    pub fn compression(&self) -> Compression {
+        compression_of(self.compression, &self.path)
+    }
+
+    /// The delimiter in force, if the format is CSV.
+    pub fn delimiter(&self) -> char {
+        self.delimiter.unwrap_or_else(|| delimiter_of(&self.path))
+    }
+
+    /// Whether the configuration makes sense, as far as can be told without the file.
+    ///
+    /// # Errors
+    ///
+    /// When the format is unknown, an option does not belong to it, or a value is out of range.
+    pub fn check(&self) -> Result<(), Error> {
+        let csv_options = [
+            ("delimiter", self.delimiter.is_some()),
+            ("null", !self.null.is_empty()),
+            ("columns", !self.columns.is_empty()),
+        ];
+        check_options(&self.path, self.format()?, &csv_options, self.delimiter)?;
+        if self.max_line_bytes == 0 {
+            return Err(refuse(&self.path, "`max_line_bytes` must be at least 1"));
+        }
+        Ok(())
+    }
+}
+
+impl FileSinkConfig {
+    /// A file with everything else left to the defaults.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), format: None, compression: None, delimiter: None, null: None }
+    }
+
+    /// The format in force.
+    ///
+    /// # Errors
+    ///
+    /// When it is not given and the name of the file does not tell it.
+    pub fn format(&self) -> Result<Format, Error> {
+        format_of(self.format, &self.path)
+    }
+
+    /// The compression in force.
+    pub fn compression(&self) -> Compression {
+        compression_of(self.compression, &self.path)
+    }
+
+    /// The delimiter in force, if the format is CSV.
+    pub fn delimiter(&self) -> char {
+        self.delimiter.unwrap_or_else(|| delimiter_of(&self.path))
+    }
+
+    /// Whether the configuration makes sense, as far as can be told without the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileSourceConfig::check`].
+    pub fn check(&self) -> Result<(), Error> {
+        let csv_options = [("delimiter", self.delimiter.is_some()), ("null", self.null.is_some())];
+        check_options(&self.path, self.format()?, &csv_options, self.delimiter)
+    }
+}
+
+/// Whether the path means stdin or stdout.
+pub(super) fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn max_line_bytes() -> usize {
+    MAX_LINE_BYTES
+}
+
+fn compression_of(explicit: Option<Compression>, path: &Path) -> Compression {
+    let by_name = if lowercase_name(path).ends_with(".gz") { Compression::Gzip } else { Compression::None };
+    explicit.unwrap_or(by_name)
+}
+
+fn format_of(explicit: Option<Format>, path: &Path) -> Result<Format, Error> {
+    if let Some(format) = explicit {
+        return Ok(format);
+    }
+    if is_standard(path) {
+        return Ok(Format::JsonLines);
+    }
+    match extension(path).as_str() {
+        "csv" | "tsv" => Ok(Format::Csv),
+        "jsonl" | "ndjson" | "json" => Ok(Format::JsonLines),
+        _ => Err(refuse(path, "the name does not tell the format; add `format: json_lines` or `format: csv`")),
+    }
+}
+
+fn delimiter_of(path: &Path) -> char {
+    if extension(path) == "tsv" { '\t' } else { ',' }
+}
+
+/// The extension in front of `.gz`.
+fn extension(path: &Path) -> String {
+    let name = lowercase_name(path);
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    name.rsplit_once('.').map(|(_, extension)| extension.to_owned()).unwrap_or_default()
+}
+
+fn lowercase_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+fn check_options(path: &Path, format: Format, csv: &[(&str, bool)], delimiter: Option<char>) -> Result<(), Error> {
+    if format != Format::Csv
+        && let Some((name, _)) = csv.iter().find(|(_, given)| *given)
+    {
+        return Err(refuse(path, &format!("`{name}` is for CSV, but the format is JSON lines; remove it")));
+    }
+    match delimiter {
+        Some(c) if !c.is_ascii() || matches!(c, '"' | '\n' | '\r' | '\0') => {
+            Err(refuse(path, &format!("{c:?} cannot be a delimiter; take one ASCII character, such as ',' or ';'")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse(path: &Path, message: &str) -> Error {
+    Error::new(ErrorKind::Config, message).in_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_name_tells_format_and_compression() {
+        for (name, format, compression, delimiter) in [
+            ("a.csv", Format::Csv, Compression::None, ','),
+            ("a.CSV.GZ", Format::Csv, Compression::Gzip, ','),
+            ("a.tsv", Format::Csv, Compression::None, '\t'),
+            ("dir.csv/a.b.jsonl", Format::JsonLines, Compression::None, ','),
+            ("a.ndjson.gz", Format::JsonLines, Compression::Gzip, ','),
+            ("-", Format::JsonLines, Compression::None, ','),
+        ] {
+            let config = FileSourceConfig::new(name);
+            config.check().unwrap();
+            let found = (config.format().unwrap(), config.compression(), config.delimiter());
+            assert_eq!(found, (format, compression, delimiter), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_tells_nothing_needs_a_format() {
+        for name in ["data", "data.txt", "data.gz", ".gz", ""] {
+            let error = FileSourceConfig::new(name).check().unwrap_err();
+            assert!(error.to_string().contains("`format: csv`"), "{name}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Config);
+        }
+        FileSinkConfig { format: Some(Format::Csv), ..FileSinkConfig::new("data") }.check().unwrap();
+    }
+
+    #[test]
+    fn options_that_would_be_ignored_are_refused() {
+        let config = FileSourceConfig { null: vec!["NA".into()], ..FileSourceConfig::new("a.jsonl") };
+        assert!(config.check().unwrap_err().to_string().contains("`null` is for CSV"));
+        let config = FileSinkConfig { delimiter: Some(';'), ..FileSinkConfig::new("-") };
+        assert!(config.check().unwrap_err().to_string().contains("`delimiter` is for CSV"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for delimiter in ['"', '\n', 'é'] {
+            let config = FileSourceConfig { delimiter: Some(delimiter), ..FileSourceConfig::new("a.csv") };
+            assert!(config.check().unwrap_err().to_string().contains("cannot be a delimiter"));
+        }
+        let config = FileSourceConfig { max_line_bytes: 0, ..FileSourceConfig::new("a.csv") };
+        assert!(config.check().unwrap_err().to_string().contains("at least 1"));
+    }
+
+    #[test]
+    fn files_are_configured_by_data_and_unknown_keys_refused() {
+        let config: FileSourceConfig = serde_json::from_value(json!({
+            "path": "flights.csv.gz", "null": ["NA"], "columns": { "dep_time": "int", "air_time": "float" },
+        }))
+        .unwrap();
+        assert_eq!(config.columns["dep_time"], ColumnType::Int);
+        assert_eq!(config.max_line_bytes, MAX_LINE_BYTES);
+        let error = serde_json::from_value::<FileSinkConfig>(json!({ "path": "a.csv", "nul": "NA" })).unwrap_err();
+        assert!(error.to_string().contains("unknown field `nul`"));
+        assert!(schemars::schema_for!(FileSourceConfig).to_value().to_string().contains("16 MiB"));
+    }
+}

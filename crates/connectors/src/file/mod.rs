@@ -1,0 +1,33 @@
+//! Files, stdin and stdout: JSON lines and CSV, plain or gzip.
+//!
+//! [`FileSource`] and [`FileSink`] are what a pipeline uses; both are opened from a configuration that says by itself
+//! which format and compression it means, mostly through the name of the file. [`JsonLines`] and [`Csv`] are the
+//! readers underneath, which take any [`Read`](std::io::Read).
+//!
+//! Nothing is lost silently: a line that cannot be read ends the source with an error that has its line, column and
+//! record number; a cut-off gzip file or a quote that is never closed is an error and not an early end; an output file
+//! gets its name only when it is complete.
+
+mod column;
+mod config;
+mod csv;
+mod encode;
+mod input;
+mod json_lines;
+mod sink;
+mod source;
+
+pub use column::ColumnType;
+pub use config::{Compression, FileSinkConfig, FileSourceConfig, Format};
+pub use csv::{Csv, CsvOptions};
+pub use json_lines::JsonLines;
+pub use sink::FileSink;
+pub use source::FileSource;
+
+#[cfg(feature = "sqlite")]
+pub(crate) use {input::Input, source::csv_options};
+
+/// Longest line, or longest CSV record, that is read unless the configuration says otherwise: 16 MiB.
+///
+/// A reader stops when a line is longer, so a file without line ends cannot fill the memory.
+pub const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;

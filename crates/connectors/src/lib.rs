@@ -1,0 +1,70 @@
+//! The outside world of an inflight pipeline: where records come from, where they go, and what is looked up for them.
+//!
+//! ```text
+//!   file, stdin                                             file, stdout
+//!  JSON lines, CSV, gzip                                JSON lines, CSV, gzip
+//!        |                                                       ^
+//!        v                                                       |
+//!   Source::read_batch --> Record --> (the pipeline) --> Record --> Sink::write
+//!                                          |   ^
+//!                                     Key  v   |  Option<Record>: found or missing
+//!                                      SqliteLookup::lookup
+//! ```
+//!
+//! Everything here is synchronous and knows no engine: a host gives each source, sink and lookup a thread of its own.
+//! All of them move one kind of thing, the [`Record`], and fail with one kind of thing, the [`Error`], which says what
+//! is wrong, where (file, line, column, record number), whether asking again makes sense, and what to do about it.
+//!
+//! A connector is made of the same files in each folder: `config.rs` is what a user writes in a pipeline file,
+//! `source.rs` reads, `sink.rs` writes, `lookup.rs` answers questions by key.
+//!
+//! | system | read | write | look up | feature |
+//! |---|---|---|---|---|
+//! | files, stdin, stdout: JSON lines and CSV, plain or gzip | [`file::FileSource`] | [`file::FileSink`] | | always on |
+//! | SQLite | | [`sqlite::load`], from CSV files | [`sqlite::SqliteLookup`] | `sqlite`, on by default |
+//!
+//! # Example
+//!
+//! ```
+//! use inflight_connectors::file::{FileSink, FileSinkConfig, FileSource, FileSourceConfig};
+//! use inflight_connectors::{Sink, Source};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let (orders, copy) = (folder.path().join("orders.csv"), folder.path().join("orders.jsonl.gz"));
+//! std::fs::write(&orders, "id,total\n1,9.5\n2,20\n")?;
+//!
+//! let mut source = FileSource::open(&FileSourceConfig::new(&orders))?;
+//! let mut sink: Box<dyn Sink> = Box::new(FileSink::create(&FileSinkConfig::new(&copy))?);
+//! let mut batch = Vec::new();
+//! while source.read_batch(1000, &mut batch)? > 0 {
+//!     for record in batch.drain(..) {
+//!         sink.write(&record)?;
+//!     }
+//! }
+//! sink.finish()?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod duration;
+mod error;
+pub mod file;
+mod partial;
+mod path;
+mod sink;
+mod source;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+mod suggestion;
+
+pub use error::{Error, ErrorKind, Place};
+pub use path::{FieldPath, FieldPathError};
+pub use sink::Sink;
+pub use source::{Progress, Source};
+
+/// One record: the fields of a JSON object, or of a row, in the order in which they were read.
+pub type Record = serde_json::Map<String, serde_json::Value>;
+
+/// What a lookup is asked for: one value per key column, in the order of the key columns.
+pub type Key = Vec<serde_json::Value>;

@@ -1,0 +1,23 @@
+//! SQLite, the embedded database: no server, one file.
+//!
+//! [`SqliteLookup`] answers by key from a table or from a query. [`load_if_missing`] and [`load`] build a database from
+//! CSV files, so that an example, a test or a small pipeline needs nothing but its files.
+
+mod config;
+mod error;
+mod load;
+mod lookup;
+
+pub use config::{BUSY_TIMEOUT, SqliteLoadConfig, SqliteLookupConfig, SqliteTableConfig};
+pub use load::{LoadReport, TableReport, load, load_if_missing};
+pub use lookup::SqliteLookup;
+
+/// A name as SQL has it, whatever characters are in it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Names as SQL has them, one after the other.
+fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
