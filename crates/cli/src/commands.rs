@@ -1,0 +1,115 @@
+//! What each command does, and the exit code it ends with.
+
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command, RunArgs};
+use crate::exit::Exit;
+use crate::explain::explain;
+use crate::file::LoadError;
+use crate::pipeline::Pipeline;
+use crate::run::{RunOptions, run};
+use crate::schema::schema;
+use crate::setup::{Build, set_up};
+
+/// Runs the command line of this process: the whole program.
+pub fn main() -> ExitCode {
+    // Clap itself answers `--help` with 0 and a wrong command line with 2.
+    let command = Cli::parse().command;
+    match execute(command) {
+        Ok(code) => code,
+        Err(error) if closed_pipe(&error) => Exit::Done.into(),
+        Err(error) => {
+            let exit = if error.is::<LoadError>() { Exit::BadPipeline } else { Exit::Failed };
+            report(&error);
+            exit.into()
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => run_pipeline(args),
+        Command::Check { files } => {
+            // All of them, even after one that is wrong.
+            let right = files.iter().filter(|file| checked(file)).count();
+            Ok(if right == files.len() { Exit::Done } else { Exit::BadPipeline }.into())
+        }
+        Command::Explain { file } => print(&explain(&Pipeline::load(&file)?)?),
+        Command::Schema => print(&schema()?),
+        Command::Setup { file, rebuild } => {
+            let build = if rebuild { Build::Again } else { Build::IfMissing };
+            let done = set_up(&Pipeline::load(&file)?, build)?;
+            print(done.as_deref().unwrap_or("the pipeline has no `setup`: there is nothing to build\n"))
+        }
+    }
+}
+
+fn checked(file: &Path) -> bool {
+    match Pipeline::load(file) {
+        Ok(pipeline) => {
+            let steps = counted(pipeline.steps.len(), "look-up");
+            let stages = counted(pipeline.stages.len(), "stage");
+            print(&format!("{}: right ({steps} in {stages})\n", file.display())).is_ok()
+        }
+        Err(error) => {
+            report(&error.into());
+            false
+        }
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn run_pipeline(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let mut pipeline = Pipeline::load(&args.file)?;
+    // Paths of the command line start where it was typed, not at the folder of the file.
+    if let Some(path) = args.source {
+        pipeline.source.path = path;
+        if let Err(error) = pipeline.source.check() {
+            return wrong_usage("--source", &error);
+        }
+    }
+    if let Some(path) = args.sink {
+        pipeline.sink.path = path;
+        if let Err(error) = pipeline.sink.check() {
+            return wrong_usage("--sink", &error);
+        }
+    }
+    let options =
+        RunOptions { limit: args.limit, quiet: args.quiet, strict: args.strict, drain_limit: args.drain_limit.0 };
+    let secrets = pipeline.secrets.clone();
+    run(pipeline, options).map_err(|error| anyhow::anyhow!(secrets.hide(&format!("{error:#}"))))
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(Exit::Done.into())
+}
+
+/// Whether whoever read our output has gone, as `head` does: no reason to complain.
+fn closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+fn wrong_usage(option: &str, error: &inflight_connectors::Error) -> anyhow::Result<ExitCode> {
+    report(&anyhow::anyhow!("{option}: {error}"));
+    Ok(Exit::Usage.into())
+}
+
+/// What is wrong with a pipeline file is a text of its own; everything else is one line.
+fn report(error: &anyhow::Error) {
+    let text = match error.downcast_ref::<LoadError>() {
+        Some(error) => error.to_string(),
+        None => format!("error: {error:#}\n"),
+    };
+    // When standard error is gone there is nobody left to tell.
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}

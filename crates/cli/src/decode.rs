@@ -1,0 +1,601 @@
+//! From the tree of a file to the types that describe it, with faults that name the place.
+//!
+//! A serde deserializer over [`Node`]. What it adds to serde: unknown keys are all found before anything else, each
+//! with the key that was probably meant; keys that are planned but do not work yet are refused as such; every error
+//! stands at the value, or at the key, that it is about; and a value that came from a variable is not printed.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+
+use crate::fault::{Fault, listed, suggestion};
+use crate::yaml::{Entry, Node, Value};
+
+/// Words of the format that are planned. They are refused as such, so that nobody hunts for a typing error.
+const PLANNED: [&str; 21] = [
+    "cache",
+    "circuit_breaker",
+    "exactly_once",
+    "grpc",
+    "hedge",
+    "http",
+    "jetstream",
+    "kafka",
+    "memory",
+    "metrics",
+    "mysql",
+    "nats",
+    "parquet",
+    "postgres",
+    "rate_limit",
+    "redis",
+    "s3",
+    "single_flight",
+    "tests",
+    "time",
+    "watermark",
+];
+
+/// Decodes a value; `key_at` is the key that names it.
+///
+/// `None` when there was a fault, which is then among `faults`.
+pub(crate) fn decode<T: DeserializeOwned>(node: &Node, key_at: &Range<usize>, faults: &mut Vec<Fault>) -> Option<T> {
+    match T::deserialize(Decoder { node, key_at }) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            faults.extend(error.faults(node, key_at));
+            None
+        }
+    }
+}
+
+/// The entries of a group whose keys must be among `known`; other keys become faults.
+pub(crate) fn group<'a>(node: &'a Node, known: &[&str], faults: &mut Vec<Fault>) -> &'a [Entry] {
+    match &node.value {
+        Value::Group(entries) => {
+            faults.extend(unknown_keys(entries, known));
+            entries
+        }
+        _ => {
+            let message = format!("expected a group of keys ({}), found {}", listed(known), found(node));
+            faults.push(Fault::new(node.at.clone(), message));
+            &[]
+        }
+    }
+}
+
+/// What stands there, in words. Never the text of a secret.
+pub(crate) fn found(node: &Node) -> String {
+    match (&node.typed, &node.value) {
+        (Some(typed), _) => format!("the text `{typed}`"),
+        (_, Value::Null) => "nothing".to_owned(),
+        (_, Value::Bool(value)) => format!("`{value}`"),
+        (_, Value::Unsigned(value)) => format!("the number {value}"),
+        (_, Value::Signed(value)) => format!("the number {value}"),
+        (_, Value::Float(value)) => format!("the number {value}"),
+        (_, Value::Text(text)) => format!("the text `{text}`"),
+        (_, Value::List(_)) => "a list".to_owned(),
+        (_, Value::Group(_)) => "a group of keys".to_owned(),
+    }
+}
+
+fn unknown_keys<'a>(entries: &'a [Entry], known: &'a [&str]) -> impl Iterator<Item = Fault> + 'a {
+    let unknown = entries.iter().filter(|entry| !known.contains(&entry.key.as_str()));
+    unknown.map(|entry| unknown_word("key", &entry.key, known, entry.key_at.clone()))
+}
+
+fn unknown_word(what: &str, word: &str, known: &[&str], at: Range<usize>) -> Fault {
+    if PLANNED.contains(&word) {
+        return Fault::new(at, format!("`{word}` is not supported yet"))
+            .with_label("known here: ".to_owned() + &listed(known));
+    }
+    Fault::new(at, format!("unknown {what} `{word}`")).with_label(suggestion(word, known))
+}
+
+/// Where an error belongs, when it does not know its place itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// The value that was being decoded.
+    Value,
+    /// The key that names it.
+    Key,
+}
+
+#[derive(Debug)]
+enum DecodeError {
+    /// Not placed yet: the innermost value that sees it gives it its place.
+    Loose { about: About, message: String, label: String },
+    /// Placed.
+    Placed(Vec<Fault>),
+}
+
+impl DecodeError {
+    fn faults(self, node: &Node, key_at: &Range<usize>) -> Vec<Fault> {
+        match self {
+            Self::Placed(faults) => faults,
+            Self::Loose { about, message, label } => {
+                let at = match about {
+                    About::Value if node.at.is_empty() => key_at,
+                    About::Value => &node.at,
+                    About::Key => key_at,
+                };
+                vec![Fault::new(at.clone(), hide(node, message)).with_label(hide(node, label))]
+            }
+        }
+    }
+
+    fn placed(self, node: &Node, key_at: &Range<usize>) -> Self {
+        Self::Placed(self.faults(node, key_at))
+    }
+}
+
+/// The text as typed in the place of the secret that it stands for.
+fn hide(node: &Node, text: String) -> String {
+    match (&node.typed, &node.value) {
+        (Some(typed), Value::Text(secret)) if !secret.is_empty() => text.replace(secret.as_str(), typed),
+        _ => text,
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loose { message, .. } => f.write_str(message),
+            Self::Placed(faults) => faults.iter().try_for_each(|fault| writeln!(f, "{}", fault.message)),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl de::Error for DecodeError {
+    /// The first line says what is wrong; a second one, if any, what to do about it.
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        let text = message.to_string();
+        let (message, label) = text.split_once('\n').unwrap_or((&text, ""));
+        Self::Loose { about: About::Value, message: message.to_owned(), label: label.to_owned() }
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match unexpected {
+            Unexpected::Bool(value) => format!("`{value}`"),
+            Unexpected::Unsigned(value) => format!("the number {value}"),
+            Unexpected::Signed(value) => format!("the number {value}"),
+            Unexpected::Float(value) => format!("the number {value}"),
+            Unexpected::Str(text) => format!("the text `{text}`"),
+            Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
+            Unexpected::Seq => "a list".to_owned(),
+            Unexpected::Map => "a group of keys".to_owned(),
+            other => other.to_string(),
+        };
+        Self::custom(format_args!("expected {expected}, found {found}"))
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(unexpected, expected)
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        let message = format!("key `{field}` is missing here");
+        Self::Loose { about: About::Key, message, label: String::new() }
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let fault = unknown_word("key", field, expected, 0..0);
+        Self::Loose { about: About::Key, message: fault.message, label: fault.label }
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        let fault = unknown_word("word", variant, expected, 0..0);
+        Self::Loose { about: About::Value, message: fault.message, label: fault.label }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Decoder<'a> {
+    node: &'a Node,
+    key_at: &'a Range<usize>,
+}
+
+impl<'a> Decoder<'a> {
+    fn placed<T>(self, result: Result<T, DecodeError>) -> Result<T, DecodeError> {
+        result.map_err(|error| error.placed(self.node, self.key_at))
+    }
+
+    fn expected<T>(self, what: &str) -> Result<T, DecodeError> {
+        self.placed(Err(de::Error::custom(format_args!("expected {what}, found {}", found(self.node)))))
+    }
+
+    fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match &self.node.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Unsigned(value) => visitor.visit_u64(*value),
+            Value::Signed(value) => visitor.visit_i64(*value),
+            Value::Float(value) => visitor.visit_f64(*value),
+            Value::Text(text) => visitor.visit_str(text),
+            Value::List(nodes) => visitor.visit_seq(List { nodes: nodes.iter(), key_at: self.key_at }),
+            Value::Group(entries) => visitor.visit_map(Group::of(entries)),
+        }
+    }
+}
+
+macro_rules! any {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            self.placed(self.visit(visitor))
+        })*
+    };
+}
+
+macro_rules! whole_number {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            match self.node.value {
+                Value::Unsigned(_) | Value::Signed(_) => self.placed(self.visit(visitor)),
+                _ => self.expected("a whole number"),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Decoder<'_> {
+    type Error = DecodeError;
+
+    any! {
+        deserialize_any deserialize_f32 deserialize_f64 deserialize_char deserialize_bytes deserialize_byte_buf
+        deserialize_unit deserialize_map deserialize_identifier
+    }
+
+    whole_number! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.node.value {
+            Value::Bool(_) => self.placed(self.visit(visitor)),
+            _ => self.expected("true or false"),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.node.value {
+            Value::Text(_) => self.placed(self.visit(visitor)),
+            Value::Bool(_) | Value::Unsigned(_) | Value::Signed(_) | Value::Float(_) => self.placed(Err(
+                de::Error::custom(format_args!("expected a text, found {}\nput it in quotes", found(self.node))),
+            )),
+            _ => self.expected("a text"),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.node.value {
+            Value::Null => self.expected("a value, or no such key"),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
+        self.placed(visitor.visit_newtype_struct(self))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.node.value {
+            Value::List(_) => self.placed(self.visit(visitor)),
+            _ => self.expected("a list, such as [a, b]"),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let Value::Group(entries) = &self.node.value else {
+            return self.expected(&format!("a group of keys ({})", listed(fields)));
+        };
+        let mut unknown: Vec<Fault> = unknown_keys(entries, fields).collect();
+        if unknown.is_empty() {
+            return self.placed(self.visit(visitor));
+        }
+        // What else is wrong is worth knowing too, so the known keys are decoded all the same.
+        let known = entries.iter().filter(|entry| fields.contains(&entry.key.as_str()));
+        if let Err(DecodeError::Placed(faults)) = self.placed(visitor.visit_map(Group::of(known))) {
+            unknown.extend(faults);
+        }
+        Err(DecodeError::Placed(unknown))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let (word, word_at, content) = match &self.node.value {
+            Value::Text(word) => (word, &self.node.at, None),
+            Value::Group(entries) => match entries.as_slice() {
+                [one] => (&one.key, &one.key_at, Some(&one.node)),
+                [] => return self.expected(&format!("one of {}", listed(variants))),
+                [_, second, ..] => {
+                    let fault = Fault::new(second.key_at.clone(), "one key too many");
+                    let label = format!("exactly one of {} goes here", listed(variants));
+                    return Err(DecodeError::Placed(vec![fault.with_label(label)]));
+                }
+            },
+            _ => return self.expected(&format!("one of {}", listed(variants))),
+        };
+        if !variants.contains(&word.as_str()) {
+            let word = self.node.typed.as_ref().unwrap_or(word);
+            return Err(DecodeError::Placed(vec![unknown_word("word", word, variants, word_at.clone())]));
+        }
+        self.placed(visitor.visit_enum(Choice { word, word_at, content }))
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_unit()
+    }
+}
+
+struct List<'a, I> {
+    nodes: I,
+    key_at: &'a Range<usize>,
+}
+
+impl<'de, 'a, I: Iterator<Item = &'a Node>> SeqAccess<'de> for List<'a, I> {
+    type Error = DecodeError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
+        let Some(node) = self.nodes.next() else { return Ok(None) };
+        let decoder = Decoder { node, key_at: self.key_at };
+        decoder.placed(seed.deserialize(decoder)).map(Some)
+    }
+}
+
+struct Group<'a, I> {
+    entries: I,
+    value: Option<&'a Entry>,
+}
+
+impl<'a, I: Iterator<Item = &'a Entry>> Group<'a, I> {
+    fn of(entries: impl IntoIterator<Item = &'a Entry, IntoIter = I>) -> Self {
+        Self { entries: entries.into_iter(), value: None }
+    }
+}
+
+impl<'de, 'a, I: Iterator<Item = &'a Entry>> MapAccess<'de> for Group<'a, I> {
+    type Error = DecodeError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
+        self.value = self.entries.next();
+        let Some(entry) = self.value else { return Ok(None) };
+        let key: StrDeserializer<'_, DecodeError> = entry.key.as_str().into_deserializer();
+        let placed = |error: DecodeError| match error {
+            // A key that is wrong stands at the key, whatever the error is about.
+            DecodeError::Loose { message, label, .. } => {
+                DecodeError::Placed(vec![Fault::new(entry.key_at.clone(), message).with_label(label)])
+            }
+            placed => placed,
+        };
+        seed.deserialize(key).map(Some).map_err(placed)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
+        let Some(entry) = self.value.take() else {
+            return Err(de::Error::custom("a value without a key"));
+        };
+        let decoder = Decoder { node: &entry.node, key_at: &entry.key_at };
+        decoder.placed(seed.deserialize(decoder))
+    }
+}
+
+/// `word`, or `word: content`.
+struct Choice<'a> {
+    word: &'a str,
+    word_at: &'a Range<usize>,
+    content: Option<&'a Node>,
+}
+
+impl<'de, 'a> EnumAccess<'de> for Choice<'a> {
+    type Error = DecodeError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), DecodeError> {
+        let word: StrDeserializer<'_, DecodeError> = self.word.into_deserializer();
+        Ok((seed.deserialize(word)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Choice<'_> {
+    type Error = DecodeError;
+
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        match self.content {
+            None => Ok(()),
+            Some(node) => {
+                let fault =
+                    Fault::new(self.word_at.clone(), format!("`{}` stands alone: nothing belongs under it", self.word));
+                Err(DecodeError::Placed(vec![fault.with_label(format!("found {}", found(node)))]))
+            }
+        }
+    }
+
+    /// A word alone is the same as the word with an empty group: `sink: stdout`.
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeError> {
+        self.with_content(|decoder| seed.deserialize(decoder))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        self.with_content(|decoder| decoder.deserialize_seq(visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.with_content(|decoder| decoder.deserialize_struct("", fields, visitor))
+    }
+}
+
+impl Choice<'_> {
+    fn with_content<T>(self, decode: impl FnOnce(Decoder<'_>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+        let empty = Node { at: self.word_at.clone(), value: Value::Group(Vec::new()), typed: None };
+        let decoder = Decoder { node: self.content.unwrap_or(&empty), key_at: self.word_at };
+        decoder.placed(decode(decoder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::yaml;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shelf {
+        name: String,
+        #[serde(default)]
+        books: Vec<Book>,
+        #[serde(default)]
+        light: Light,
+        depth: Option<u8>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Book {
+        pages: u16,
+        read: Option<bool>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Light {
+        #[default]
+        Off,
+        Lamp(Lamp),
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Lamp {
+        watts: u8,
+    }
+
+    fn shelf(text: &str) -> Result<Shelf, Vec<(String, String, String)>> {
+        let root = yaml::read(text).unwrap();
+        let mut faults = Vec::new();
+        let shelf = decode(&root, &(0..0), &mut faults);
+        let shown = |fault: Fault| (text[fault.at].to_owned(), fault.message, fault.label);
+        shelf.ok_or_else(|| faults.into_iter().map(shown).collect())
+    }
+
+    fn fault(text: &str) -> (String, String, String) {
+        let mut faults = shelf(text).unwrap_err();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults.remove(0)
+    }
+
+    fn three(at: &str, message: &str, label: &str) -> (String, String, String) {
+        (at.to_owned(), message.to_owned(), label.to_owned())
+    }
+
+    #[test]
+    fn what_is_right_is_decoded() {
+        let shelf = shelf("{ name: a, books: [{ pages: 3, read: true }], light: { lamp: { watts: 5 } } }").unwrap();
+        let books = vec![Book { pages: 3, read: Some(true) }];
+        let light = Light::Lamp(Lamp { watts: 5 });
+        assert_eq!(shelf, Shelf { name: "a".to_owned(), books, light, depth: None });
+    }
+
+    #[test]
+    fn a_word_alone_has_an_empty_group() {
+        assert_eq!(shelf("{ name: a, light: lamp }").unwrap().light, Light::Lamp(Lamp::default()));
+        assert_eq!(shelf("{ name: a, light: off }").unwrap().light, Light::Off);
+    }
+
+    #[test]
+    fn every_unknown_key_is_found_and_what_else_is_wrong() {
+        let faults = shelf("{ nam: a, name: a, dept: 3, books: 7, cache: x }").unwrap_err();
+        let expected = [
+            three("nam", "unknown key `nam`", "did you mean `name`?"),
+            three("dept", "unknown key `dept`", "did you mean `depth`?"),
+            three("cache", "`cache` is not supported yet", "known here: name, books, light, depth"),
+            three("7", "expected a list, such as [a, b], found the number 7", ""),
+        ];
+        assert_eq!(faults, expected);
+    }
+
+    #[test]
+    fn types_are_told_in_words() {
+        assert_eq!(fault("{ name: 5 }"), three("5", "expected a text, found the number 5", "put it in quotes"));
+        let (at, message, _) = fault("{ name: a, books: [{ pages: many }] }");
+        assert_eq!((at.as_str(), message.as_str()), ("many", "expected a whole number, found the text `many`"));
+        let (at, message, _) = fault("{ name: a, books: [{ pages: 3, read: yes }] }");
+        assert_eq!((at.as_str(), message.as_str()), ("yes", "expected true or false, found the text `yes`"));
+        let (at, message, _) = fault("{ name: a, depth: 300 }");
+        assert_eq!((at.as_str(), message.as_str()), ("300", "expected u8, found the number 300"));
+        let (_, message, _) = fault("[a]");
+        assert_eq!(message, "expected a group of keys (name, books, light, depth), found a list");
+    }
+
+    #[test]
+    fn a_missing_key_is_shown_at_the_key_above_it() {
+        let (at, message, _) = fault("{ name: a, books: [{ read: true }] }");
+        assert_eq!((at.as_str(), message.as_str()), ("books", "key `pages` is missing here"));
+    }
+
+    #[test]
+    fn choices_tell_what_there_is_to_choose() {
+        let expected = three("lmap", "unknown word `lmap`", "did you mean `lamp`?");
+        assert_eq!(fault("{ name: a, light: lmap }"), expected);
+        let expected = three("off", "`off` stands alone: nothing belongs under it", "found the number 3");
+        assert_eq!(fault("{ name: a, light: { off: 3 } }"), expected);
+        let expected = three("off", "one key too many", "exactly one of off, lamp goes here");
+        assert_eq!(fault("{ name: a, light: { lamp: {}, off: 3 } }"), expected);
+    }
+
+    #[test]
+    fn a_secret_is_shown_as_typed() {
+        let mut root = yaml::read("{ name: a, light: secret, depth: '7' }").unwrap();
+        root.each_text(&mut |node, _| node.typed = Some("${env:X}".to_owned()));
+        let mut faults = Vec::new();
+        assert_eq!(decode::<Shelf>(&root, &(0..0), &mut faults), None);
+        assert_eq!(faults[0].message, "unknown word `${env:X}`");
+        let (light, key_at) = root.nearest(&["depth"]);
+        faults.clear();
+        assert_eq!(decode::<u8>(light, &key_at, &mut faults), None);
+        assert_eq!(faults[0].message, "expected a whole number, found the text `${env:X}`");
+    }
+}

@@ -1,0 +1,187 @@
+//! A pipeline with nothing left out: every default filled in, secrets hidden, and the plan drawn above it.
+//!
+//! What is printed is a pipeline file again (the plan stands in comments), so it can be kept, compared and run, except
+//! for the secrets.
+
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+use serde_saphyr::{FlowMap, FlowSeq};
+
+use crate::entries::Entries;
+use crate::file::STANDARD;
+use crate::pipeline::{Lookup, Pipeline, Step};
+use crate::units::Period;
+use crate::variables::{HIDDEN, Secrets};
+
+/// The pipeline as normalised YAML below a drawing of its plan.
+///
+/// # Errors
+/// When the YAML cannot be written, which no pipeline is known to cause.
+pub fn explain(pipeline: &Pipeline) -> anyhow::Result<String> {
+    let mut normal = normalised(pipeline)?;
+    hide(&mut normal, &mut Vec::new(), &pipeline.secrets);
+    let yaml = serde_saphyr::to_string(&Block(&normal))?;
+    let plan: Vec<String> =
+        plan(pipeline, &normal).iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
+    Ok(format!("{}\n\n{yaml}", plan.join("\n")))
+}
+
+/// The pipeline in the form of its file.
+fn normalised(pipeline: &Pipeline) -> anyhow::Result<Value> {
+    let mut sections = Map::new();
+    let mut add = |name: &str, value: Value| sections.insert(name.to_owned(), value);
+    let mut source = pipeline.source.clone();
+    (source.format, source.compression) = (Some(source.format()?), Some(source.compression()));
+    add("source", end(serde_json::to_value(source)?, "stdin", &pipeline.folder));
+    if let Some(setup) = &pipeline.setup {
+        let mut setup = setup.clone();
+        setup.database = typed(&setup.database, &pipeline.folder).into();
+        setup.tables.values_mut().for_each(|table| table.csv = typed(&table.csv, &pipeline.folder).into());
+        add("setup", json!({ "sqlite": without_nulls(serde_json::to_value(setup)?) }));
+    }
+    let mut steps = Map::new();
+    for step in &pipeline.steps {
+        steps.insert(step.name.clone(), normalised_step(step, &pipeline.folder)?);
+    }
+    add("enrich", Value::Object(steps));
+    for (name, sink) in [("sink", Some(&pipeline.sink)), ("dead_letter", pipeline.dead_letter.as_ref())] {
+        if let Some(sink) = sink {
+            let mut sink = sink.clone();
+            (sink.format, sink.compression) = (Some(sink.format()?), Some(sink.compression()));
+            add(name, end(serde_json::to_value(sink)?, "stdout", &pipeline.folder));
+        }
+    }
+    Ok(Value::Object(sections))
+}
+
+fn normalised_step(step: &Step, folder: &Path) -> anyhow::Result<Value> {
+    let Lookup::Sqlite(config) = &step.lookup;
+    let mut config = config.clone();
+    config.database = typed(&config.database, folder).into();
+    Ok(json!({
+        "sqlite": without_nulls(serde_json::to_value(config)?),
+        "key": Entries(step.key.clone()),
+        "order": step.order,
+        "capacity": step.capacity,
+        "concurrency": step.concurrency,
+        "timeout": Period(step.timeout),
+        "deadline": Period(step.deadline),
+        "retries": { "max": step.retries, "backoff": step.backoff, "on": step.retry_on },
+        "batch": { "size": step.batch_size, "linger": Period(step.batch_linger) },
+        "on_missing": step.on_missing,
+        "on_error": step.on_error,
+    }))
+}
+
+/// A source or sink: standard input and output have a name of their own, and no path.
+fn end(config: Value, standard: &str, folder: &Path) -> Value {
+    let mut config = without_nulls(config);
+    let path = config["path"].as_str().unwrap_or_default().to_owned();
+    if path != STANDARD {
+        config["path"] = typed(Path::new(&path), folder).into();
+        return json!({ "file": config });
+    }
+    if let Some(config) = config.as_object_mut() {
+        config.shift_remove("path");
+    }
+    json!({ standard: config })
+}
+
+/// The path as it stands in the file.
+fn typed(path: &Path, folder: &Path) -> String {
+    path.strip_prefix(folder).unwrap_or(path).display().to_string()
+}
+
+/// Without the keys that say nothing: null, and empty lists and groups.
+fn without_nulls(mut value: Value) -> Value {
+    if let Value::Object(group) = &mut value {
+        group.retain(|_, value| !matches!(value, Value::Null));
+        group.values_mut().for_each(|value| *value = without_nulls(value.take()));
+        group.retain(|_, value| *value != json!({}) && *value != json!([]));
+    }
+    value
+}
+
+fn hide(value: &mut Value, path: &mut Vec<String>, secrets: &Secrets) {
+    if secrets.covers(path) {
+        *value = HIDDEN.into();
+        return;
+    }
+    let mut under = |key: String, value: &mut Value| {
+        path.push(key);
+        hide(value, path, secrets);
+        path.pop();
+    };
+    match value {
+        Value::Object(group) => group.iter_mut().for_each(|(key, value)| under(key.clone(), value)),
+        Value::Array(list) => list.iter_mut().enumerate().for_each(|(index, value)| under(index.to_string(), value)),
+        _ => {}
+    }
+}
+
+/// Groups and lists that fit in a line, written in one.
+struct Block<'a>(&'a Value);
+
+/// Most characters that are written in one line.
+const LINE_CHARS_MAX: usize = 80;
+
+impl Serialize for Block<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fits = self.0.to_string().len() <= LINE_CHARS_MAX;
+        match self.0 {
+            Value::Object(group) if fits && !group.values().any(Value::is_object) => {
+                FlowMap(group).serialize(serializer)
+            }
+            Value::Object(group) => serializer.collect_map(group.iter().map(|(key, value)| (key, Block(value)))),
+            Value::Array(list) => FlowSeq(list).serialize(serializer),
+            leaf => leaf.serialize(serializer),
+        }
+    }
+}
+
+/// The way of a record from top to bottom; steps of one stage run at the same time.
+///
+/// Drawn from the normalised form, in which no secret is left.
+fn plan(pipeline: &Pipeline, normal: &Value) -> Vec<String> {
+    let width = pipeline.steps.iter().map(|step| step.name.chars().count()).max().unwrap_or_default();
+    let mut lines = vec![format!("source    {}", end_in_words(&normal["source"]))];
+    for (number, stage) in pipeline.stages.iter().enumerate() {
+        lines.push("  |".to_owned());
+        for (index, step) in stage.iter().filter_map(|step| pipeline.steps.get(*step)).enumerate() {
+            let title = if index == 0 { format!("stage {}", number + 1) } else { "  |".to_owned() };
+            let words = step_in_words(&normal["enrich"][&step.name]);
+            lines.push(format!("{title:<8}  {:<width$}  {words}", step.name));
+        }
+    }
+    lines.push("  |".to_owned());
+    lines.push(format!("sink      {}", end_in_words(&normal["sink"])));
+    if let Some(dead_letter) = normal.get("dead_letter") {
+        lines.push(format!("dead      {}", end_in_words(dead_letter)));
+    }
+    lines
+}
+
+fn end_in_words(end: &Value) -> String {
+    let Some((kind, config)) = end.as_object().and_then(|end| end.iter().next()) else { return String::new() };
+    let words =
+        [&config["path"], &config["format"], &config["compression"]].map(|word| word.as_str().unwrap_or_default());
+    let more: Vec<&str> = words.into_iter().filter(|word| !word.is_empty() && *word != "none").collect();
+    format!("{kind} {}", more.join(", "))
+}
+
+fn step_in_words(step: &Value) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let keys = step["key"].as_object().into_iter().flatten();
+    let keys: Vec<String> = keys.map(|(column, path)| format!("{column} = {}", text(path))).collect();
+    format!(
+        "sqlite {}, table {}, {}; {} order, {} at once, {} held",
+        text(&step["sqlite"]["database"]),
+        text(&step["sqlite"]["table"]),
+        keys.join(" and "),
+        text(&step["order"]),
+        text(&step["concurrency"]),
+        text(&step["capacity"]),
+    )
+}

@@ -1,0 +1,7 @@
+//! The program `inflight`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    inflight_cli::commands::main()
+}
