@@ -21,7 +21,7 @@
 //! | system | read | write | look up | feature |
 //! |---|---|---|---|---|
 //! | files, stdin, stdout: JSON lines and CSV, plain or gzip | [`file::FileSource`] | [`file::FileSink`] | | always on |
-//! | SQLite | | [`sqlite::load`], from CSV files | [`sqlite::SqliteLookup`] | `sqlite`, on by default |
+//! | SQLite | | `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
 //!
 //! # Example
 //!

@@ -248,7 +248,9 @@ impl<R: Read> Read for LineFeed<R> {
             self.at_end = true;
             return Ok(0);
         }
-        let line_end = available.iter().position(|byte| *byte == b'\n').map_or(available.len(), |at| at + 1);
+        // A carriage return alone may also end a record.
+        let line_end =
+            available.iter().position(|byte| matches!(byte, b'\r' | b'\n')).map_or(available.len(), |at| at + 1);
         if !self.inside_line {
             self.line += 1;
         }
@@ -261,8 +263,10 @@ impl<R: Read> Read for LineFeed<R> {
         }
         into[..chunk.len()].copy_from_slice(chunk);
         self.inside_line = chunk.last() != Some(&b'\n');
-        self.budget -= chunk.len();
         let count = chunk.len();
+        if self.first_line.is_some() {
+            self.budget -= count; // blank lines in front of a record are not part of it
+        }
         self.reader.consume(count.min(self.reader.buffer().len()));
         Ok(count)
     }

@@ -1,6 +1,6 @@
 //! SQLite, the embedded database: no server, one file.
 //!
-//! [`SqliteLookup`] answers by key from a table or from a query. [`load_if_missing`] and [`load`] build a database from
+//! [`SqliteLookup`] answers by key from a table or from a query. [`load_if_missing`] and [`load()`] build a database from
 //! CSV files, so that an example, a test or a small pipeline needs nothing but its files.
 
 mod config;

@@ -146,6 +146,31 @@ fn the_limit_counts_the_whole_record_without_its_end() {
 }
 
 #[test]
+fn blank_lines_do_not_count_towards_the_limit() {
+    let options = CsvOptions { max_line_bytes: 3, ..CsvOptions::default() };
+    let text = format!("a,b\n{}1,2\r\n\r\n3,4\n", "\n".repeat(1000));
+    let (records, error) = read_with(text.as_bytes(), &options);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(records.len(), 2);
+}
+
+#[test]
+fn a_reader_that_trickles_gives_the_same_records() {
+    struct Trickle<R>(R);
+    impl<R: Read> Read for Trickle<R> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let length = into.len().min(1);
+            self.0.read(&mut into[..length])
+        }
+    }
+    let text = &b"a,b\r\n1,\"x\r\ny\"\r\n\r\n2,z"[..];
+    let rows = Csv::new(Trickle(text), &CsvOptions::default()).unwrap();
+    let records: Vec<_> = rows.map(|row| Value::Object(row.unwrap())).collect();
+    assert_eq!(records, read(text).0);
+    assert_eq!(records, [json!({"a": "1", "b": "x\r\ny"}), json!({"a": "2", "b": "z"})]);
+}
+
+#[test]
 fn a_field_of_100_mb_is_refused_without_being_held() {
     let limit = 1024 * 1024;
     for opening in ["a,b\n1,2\n", "a,b\n1,2\n\"", "a,b\n1,2\n1,\"x\n"] {
@@ -178,4 +203,84 @@ fn after_an_error_there_is_no_more() {
     let mut rows = Csv::new(&b"a,b\nbad\n1,2\n"[..], &CsvOptions::default()).unwrap();
     assert!(rows.next().unwrap().is_err());
     assert!(rows.next().is_none());
+}
+
+/// The rows of a text, by a plain automaton: for each the line it begins on, and whether a quote is left open.
+fn oracle(text: &[u8]) -> (Vec<u64>, bool) {
+    #[derive(PartialEq)]
+    enum State {
+        Between,
+        FieldStart,
+        Field,
+        Quoted,
+        QuoteInQuoted,
+    }
+    let (mut state, mut line, mut starts) = (State::Between, 1, Vec::new());
+    for byte in text {
+        if state == State::Between && !matches!(byte, b'\r' | b'\n') {
+            starts.push(line);
+            state = State::FieldStart;
+        }
+        state = match (state, byte) {
+            (State::Quoted, b'"') => State::QuoteInQuoted,
+            (State::FieldStart | State::QuoteInQuoted, b'"') | (State::Quoted, _) => State::Quoted,
+            (_, b'\r' | b'\n') => State::Between,
+            (_, b',') => State::FieldStart,
+            _ => State::Field,
+        };
+        line += u64::from(*byte == b'\n');
+    }
+    (starts, state == State::Quoted)
+}
+
+/// What the parser underneath reads when nobody checks anything.
+fn unchecked(text: &[u8]) -> Vec<Vec<String>> {
+    let rows = ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text).into_records();
+    rows.map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+}
+
+fn check_text(text: &[u8]) {
+    let shown = String::from_utf8_lossy(text).into_owned();
+    let (starts, open) = oracle(text);
+    let rows = unchecked(text);
+    assert_eq!(rows.len(), starts.len(), "{shown:?}: the oracle");
+    let mut csv = match Csv::new(text, &CsvOptions::default()) {
+        Ok(csv) => csv,
+        Err(error) if error.kind() == ErrorKind::Truncated => {
+            return assert!(open && rows.len() == 1, "{shown:?}: {error}");
+        }
+        Err(error) => {
+            let twice =
+                rows.first().is_some_and(|header| (1..header.len()).any(|at| header[..at].contains(&header[at])));
+            return assert!(rows.is_empty() || twice, "{shown:?}: {error}");
+        }
+    };
+    assert!(csv.header().eq(&rows[0]), "{shown:?}");
+    for (index, row) in rows.iter().enumerate().skip(1) {
+        match csv.next().unwrap() {
+            Ok(record) => assert!(record.values().eq(row.iter().map(String::as_str)), "{shown:?}: row {index}"),
+            Err(error) => {
+                let last = index == rows.len() - 1;
+                let expected = if last && open { ErrorKind::Truncated } else { ErrorKind::Malformed };
+                let fits = row.len() == rows[0].len();
+                // The parser notices a wrong number of fields before anybody can ask about the quote.
+                assert!(error.kind() == expected && (open || !fits) || !fits, "{shown:?}: {error}");
+                assert_eq!(error.place().line, Some(starts[index]), "{shown:?}: {error}");
+                return;
+            }
+        }
+    }
+    assert!(csv.next().is_none() && !open, "{shown:?}: a quote is open");
+}
+
+#[test]
+fn every_short_text_is_read_as_it_is_or_refused_at_its_line() {
+    const LONGEST: u32 = 6;
+    let alphabet = b"a,\"\n\r";
+    for length in 0..=LONGEST {
+        for number in 0..alphabet.len().pow(length) {
+            let letter = |place| alphabet[number / alphabet.len().pow(place) % alphabet.len()];
+            check_text(&(0..length).map(letter).collect::<Vec<u8>>());
+        }
+    }
 }
