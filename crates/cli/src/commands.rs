@@ -42,8 +42,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Schema => print(&schema()?),
         Command::Setup { file, rebuild } => {
             let build = if rebuild { Build::Again } else { Build::IfMissing };
-            let done = set_up(&Pipeline::load(&file)?, build)?;
-            print(done.as_deref().unwrap_or("the pipeline has no `setup`: there is nothing to build\n"))
+            match set_up(&Pipeline::load(&file)?, build)? {
+                Some(tables) => print(&tables.to_string()),
+                None => print("the pipeline has no `setup`: there is nothing to build\n"),
+            }
         }
     }
 }
@@ -81,6 +83,10 @@ fn run_pipeline(args: RunArgs) -> anyhow::Result<ExitCode> {
             return wrong_usage("--sink", &error);
         }
     }
+    let tables = set_up(&pipeline, Build::IfMissing)?;
+    if let Some(tables) = tables.filter(|tables| tables.built() && !args.quiet) {
+        tell(&tables.to_string());
+    }
     let options =
         RunOptions { limit: args.limit, quiet: args.quiet, strict: args.strict, drain_limit: args.drain_limit.0 };
     let secrets = pipeline.secrets.clone();
@@ -110,6 +116,10 @@ fn report(error: &anyhow::Error) {
         Some(error) => error.to_string(),
         None => format!("error: {error:#}\n"),
     };
-    // When standard error is gone there is nobody left to tell.
+    tell(&text);
+}
+
+/// To standard error; when that is gone there is nobody left to tell.
+fn tell(text: &str) {
     drop(std::io::stderr().write_all(text.as_bytes()));
 }

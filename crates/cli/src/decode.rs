@@ -173,6 +173,14 @@ impl de::Error for DecodeError {
             Unexpected::Map => "a group of keys".to_owned(),
             other => other.to_string(),
         };
+        let expected = match expected.to_string().as_str() {
+            "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number, not so far from 0".to_owned(),
+            "u8" | "u16" | "u32" | "u64" | "usize" => match unexpected {
+                Unexpected::Signed(_) => "a whole number, not below 0".to_owned(),
+                _ => "a smaller whole number".to_owned(),
+            },
+            words => words.to_owned(),
+        };
         Self::custom(format_args!("expected {expected}, found {found}"))
     }
 
@@ -249,7 +257,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     any! {
         deserialize_any deserialize_f32 deserialize_f64 deserialize_char deserialize_bytes deserialize_byte_buf
-        deserialize_unit deserialize_map deserialize_identifier
+        deserialize_unit deserialize_identifier
     }
 
     whole_number! {
@@ -280,7 +288,10 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.node.value {
-            Value::Null => self.expected("a value, or no such key"),
+            Value::Null => {
+                let fault = Fault::new(self.key_at.clone(), "the key has no value");
+                Err(DecodeError::Placed(vec![fault.with_label("give it one, or leave the key out")]))
+            }
             _ => visitor.visit_some(self),
         }
     }
@@ -297,6 +308,13 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         match self.node.value {
             Value::List(_) => self.placed(self.visit(visitor)),
             _ => self.expected("a list, such as [a, b]"),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.node.value {
+            Value::Group(_) => self.placed(self.visit(visitor)),
+            _ => self.expected("a group of keys, such as { name: value }"),
         }
     }
 
@@ -565,7 +583,7 @@ mod tests {
         let (at, message, _) = fault("{ name: a, books: [{ pages: 3, read: yes }] }");
         assert_eq!((at.as_str(), message.as_str()), ("yes", "expected true or false, found the text `yes`"));
         let (at, message, _) = fault("{ name: a, depth: 300 }");
-        assert_eq!((at.as_str(), message.as_str()), ("300", "expected u8, found the number 300"));
+        assert_eq!((at.as_str(), message.as_str()), ("300", "expected a smaller whole number, found the number 300"));
         let (_, message, _) = fault("[a]");
         assert_eq!(message, "expected a group of keys (name, books, light, depth), found a list");
     }

@@ -175,10 +175,11 @@ fn step_in_words(step: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let keys = step["key"].as_object().into_iter().flatten();
     let keys: Vec<String> = keys.map(|(column, path)| format!("{column} = {}", text(path))).collect();
+    let asked =
+        step["sqlite"].get("table").map_or_else(|| "query".to_owned(), |table| format!("table {}", text(table)));
     format!(
-        "sqlite {}, table {}, {}; {} order, {} at once, {} held",
+        "sqlite {}, {asked}, {}; {} order, {} at once, {} held",
         text(&step["sqlite"]["database"]),
-        text(&step["sqlite"]["table"]),
         keys.join(" and "),
         text(&step["order"]),
         text(&step["concurrency"]),

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use inflight_connectors::FieldPath;
 use inflight_connectors::file::{ColumnType, Compression, FileSinkConfig, FileSourceConfig, Format, MAX_LINE_BYTES};
 use inflight_connectors::sqlite::{SqliteLoadConfig, SqliteLookupConfig, SqliteTableConfig};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::decode::{decode, group};
 use crate::entries::Entries;
@@ -116,16 +117,20 @@ impl Document {
     pub fn fault(&self, path: &[&str], message: impl Into<String>) -> Fault {
         let (node, key_at) = self.root.nearest(path);
         let leaf = !matches!(node.value, Value::Group(_) | Value::List(_) | Value::Null);
-        Fault::new(if leaf { node.at.clone() } else { key_at }, self.secrets.hide(&message.into()))
+        Fault::new(if leaf { node.at.clone() } else { key_at }, message)
     }
 
     /// A fault at the key that is the last of these.
     pub fn fault_at_key(&self, path: &[&str], message: impl Into<String>) -> Fault {
-        Fault::new(self.root.nearest(path).1, self.secrets.hide(&message.into()))
+        Fault::new(self.root.nearest(path).1, message)
     }
 
-    /// These faults of this file.
-    pub fn faults(&self, faults: Vec<Fault>) -> Faults {
+    /// These faults of this file, secrets hidden.
+    pub fn faults(&self, mut faults: Vec<Fault>) -> Faults {
+        for fault in &mut faults {
+            fault.message = self.secrets.hide(&fault.message);
+            fault.label = self.secrets.hide(&fault.label);
+        }
         Faults::new(&self.name, &self.text, faults)
     }
 }
@@ -151,6 +156,7 @@ pub struct Sections {
 /// Where records come from.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(transform = |schema: &mut Schema| word_alone(schema, "stdin"))]
 pub enum Source {
     /// A file: JSON lines or CSV, plain or gzip.
     File(FileSourceConfig),
@@ -161,6 +167,7 @@ pub enum Source {
 /// Where records go.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(transform = |schema: &mut Schema| word_alone(schema, "stdout"))]
 pub enum Sink {
     /// A file: JSON lines or CSV, plain or gzip. It gets its name when it is complete.
     File(FileSinkConfig),
@@ -200,6 +207,13 @@ pub struct Stdout {
     pub delimiter: Option<char>,
     /// CSV only: the text written for no value. Default: an empty field.
     pub null: Option<String>,
+}
+
+/// `stdin` is the same as `stdin: {}`.
+fn word_alone(schema: &mut Schema, word: &str) {
+    if let Some(choices) = schema.get_mut("oneOf").and_then(serde_json::Value::as_array_mut) {
+        choices.push(json!({ "const": word }));
+    }
 }
 
 /// The path that stands for standard input and output.

@@ -119,7 +119,7 @@ impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.as_nanos();
         let units = [(3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms")];
-        match units.iter().find(|(unit, _)| nanos >= *unit && nanos % unit == 0) {
+        match units.iter().find(|(unit, _)| nanos >= *unit && nanos.is_multiple_of(*unit)) {
             Some((unit, name)) => write!(f, "{}{name}", nanos / unit),
             None => write!(f, "{}us", nanos as f64 / 1e3),
         }
@@ -260,7 +260,13 @@ impl JsonSchema for RetryCount {
         "RetryCount".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "0 is never", "type": "integer", "minimum": 0, "maximum": RETRIES_MAX })
+        json_schema!({
+            "description": "a whole number; 0 is never",
+            "oneOf": [
+                { "type": "integer", "minimum": 0, "maximum": RETRIES_MAX },
+                { "type": "string", "pattern": r"^[0-9]+$|\$\{" },
+            ],
+        })
     }
 }
 

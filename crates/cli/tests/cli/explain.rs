@@ -1,0 +1,134 @@
+//! `inflight explain`: all defaults, no secret, and a plan.
+
+use crate::workspace::{SEVEN_LINES, Workspace};
+
+#[test]
+fn seven_lines_explained() {
+    let ran = Workspace::with(SEVEN_LINES).run(&["explain", "p.yaml"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(
+        ran.stdout,
+        "\
+# source    file orders.jsonl, json_lines
+#   |
+# stage 1   user  sqlite users.db, table users, id = .user_id; input order, 16 at once, 1024 held
+#   |
+# sink      stdout json_lines
+
+source:
+  file:
+    path: orders.jsonl
+    format: json_lines
+    compression: none
+    max_line_bytes: 16777216
+enrich:
+  user:
+    sqlite:
+      database: users.db
+      table: users
+      columns: [name, tier]
+      busy_timeout: 1s
+    key: {id: .user_id}
+    order: input
+    capacity: 1024
+    concurrency: 16
+    timeout: 1s
+    deadline: 5s
+    retries: {max: 3, backoff: 50ms..2s, \"on\": [timeout, busy]}
+    batch: {size: 1, linger: 2ms}
+    on_missing: keep
+    on_error: fail
+sink:
+  stdout: {format: json_lines, compression: none}
+"
+    );
+}
+
+#[test]
+fn what_is_explained_is_a_pipeline_with_the_same_explanation() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/flights/pipeline.yaml");
+    let workspace = Workspace::new();
+    let once = workspace.run(&["explain", example]);
+    workspace.write("p.yaml", &once.stdout);
+    let twice = workspace.run(&["explain", "p.yaml"]);
+    assert_eq!((twice.code, twice.stdout), (0, once.stdout));
+}
+
+#[test]
+fn defaults_follow_what_was_given() {
+    let given = "    capacity: 4\n    timeout: 100ms\n    retries: 7\n";
+    let pipeline = SEVEN_LINES.replace("{ id: .user_id }\n", &format!("{{ id: .user_id }}\n{given}"));
+    let shown = Workspace::with(&pipeline).run(&["explain", "p.yaml"]).stdout;
+    for line in ["concurrency: 4", "deadline: 500ms", "retries: {max: 7, backoff: 50ms..2s"] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let given = "    concurrency: 100\n    batch: 50\n    deadline: 300ms\n";
+    let pipeline = SEVEN_LINES.replace("{ id: .user_id }\n", &format!("{{ id: .user_id }}\n{given}"));
+    let shown = Workspace::with(&pipeline).run(&["explain", "p.yaml"]).stdout;
+    for line in ["capacity: 5000", "timeout: 300ms", "batch: {size: 50, linger: 2ms}"] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+}
+
+#[test]
+fn secrets_are_hidden_everywhere() {
+    let pipeline = "\
+source: { file: { path: orders.jsonl } }
+enrich:
+  user:
+    sqlite: { database: '${env:DB}/users.db', table: '${env:T:-abc}', columns: [name] }
+    key: { id: '${env:K}' }
+    retries: '${env:R}'
+    on_error: { default: { name: '${file:name.txt}' } }
+sink: { stdout: {} }
+";
+    let workspace = Workspace::with(pipeline);
+    workspace.write("name.txt", "hunter3\n");
+    let variables = [("DB", "hunter1"), ("K", ".hunter2"), ("R", "7")];
+    let ran = workspace.run_with(&["explain", "p.yaml"], &variables);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for secret in ["hunter", "abc", "max: 7"] {
+        assert!(!ran.stdout.contains(secret), "{secret}: {}", ran.stdout);
+    }
+    for line in ["database: \"***\"", "table: \"***\"", "key: {id: \"***\"}", "retries: \"***\"", "{name: \"***\"}"] {
+        assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
+    }
+    assert!(ran.stdout.contains("# stage 1   user  sqlite ***, table ***, id = ***; input order"), "{}", ran.stdout);
+}
+
+#[test]
+fn steps_are_drawn_in_stages() {
+    let pipeline = "\
+source: stdin
+enrich:
+  firm: { sqlite: { database: d.db, table: firms }, key: { id: .user.firm, land: .land } }
+  user: { sqlite: { database: d.db, table: users, columns: [firm] }, key: { id: .user_id }, order: key }
+  shop: { sqlite: { database: d.db, query: 'select 1 from shops where id = $id' }, key: { id: .shop_id } }
+sink: { file: { path: out.csv.gz } }
+dead_letter: { file: { path: dead.jsonl } }
+";
+    let ran = Workspace::with(pipeline).run(&["explain", "p.yaml"]);
+    let plan: Vec<&str> = ran.stdout.lines().take_while(|line| line.starts_with('#')).collect();
+    assert_eq!(
+        plan,
+        [
+            "# source    stdin json_lines",
+            "#   |",
+            "# stage 1   user  sqlite d.db, table users, id = .user_id; key order, 16 at once, 1024 held",
+            "#   |       shop  sqlite d.db, query, id = .shop_id; input order, 16 at once, 1024 held",
+            "#   |",
+            "# stage 2   firm  sqlite d.db, table firms, id = .user.firm and land = .land; input order, 16 at once, 1024 held",
+            "#   |",
+            "# sink      file out.csv.gz, csv, gzip",
+            "# dead      file dead.jsonl, json_lines",
+        ]
+    );
+}
+
+#[test]
+fn paths_start_at_the_folder_of_the_file() {
+    let workspace = Workspace::new();
+    workspace.write("deep/p.yaml", SEVEN_LINES);
+    let ran = workspace.run(&["explain", "deep/p.yaml"]);
+    assert!(ran.stdout.contains("database: users.db\n"), "{ran:?}");
+}
