@@ -163,7 +163,6 @@ mod tests {
             latency,
             concurrency_mean: 10.0,
             concurrency: 100,
-            held_mean: 12.0,
             capacity: 1000,
             ..StepSummary::default()
         };

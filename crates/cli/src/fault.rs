@@ -8,6 +8,7 @@
 //!   |     ^^^^^^^ did you mean `capacity`?
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -15,7 +16,13 @@ use std::ops::Range;
 const SNIPPET_CHARS_MAX: usize = 100;
 
 /// Most faults shown for one file; the rest is counted.
-const FAULTS_SHOWN_MAX: usize = 20;
+pub(crate) const FAULTS_SHOWN_MAX: usize = 20;
+
+/// Longest message and longest label that are shown.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// Longest word that a suggestion is sought for: finding one takes time and memory of its length squared.
+const WORD_BYTES_MAX: usize = 64;
 
 /// One thing that is wrong, at one place of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,12 +89,12 @@ impl Faults {
         let snippet = Snippet::cut(&place, fault.at.len());
         let number = place.line.to_string();
         let gutter = " ".repeat(number.len());
-        writeln!(f, "error: {}", fault.message)?;
+        writeln!(f, "error: {}", shortened(&fault.message))?;
         writeln!(f, "{gutter}--> {}:{}:{}", self.name, place.line, place.column)?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{number} | {}", snippet.text)?;
         let carets = "^".repeat(snippet.width);
-        let under = format!("{}{carets} {}", " ".repeat(snippet.indent), fault.label);
+        let under = format!("{}{carets} {}", " ".repeat(snippet.indent), shortened(&fault.label));
         writeln!(f, "{gutter} | {}", under.trim_end())
     }
 }
@@ -166,11 +173,22 @@ impl Snippet {
     }
 }
 
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
 /// The word of `known` that `given` was probably meant to be: at most a third of its letters, or one, differ.
 pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if given.len() > WORD_BYTES_MAX {
+        return None;
+    }
     let given = given.to_lowercase();
     known
         .into_iter()
+        .filter(|word| word.len() <= WORD_BYTES_MAX)
         .map(|word| (strsim::damerau_levenshtein(&given, &word.to_lowercase()), word))
         .filter(|(changes, word)| *changes <= (word.chars().count() / 3).max(1))
         .min_by_key(|(changes, _)| *changes)

@@ -450,3 +450,60 @@ fn steps(node: &Node, key_at: &Range<usize>, faults: &mut Vec<Fault>) -> Option<
     }
     (steps.len() == entries.len()).then_some(Entries(steps))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str =
+        "source: stdin\nenrich: { a: { sqlite: { database: d, table: t }, key: { id: .id } } }\nsink: stdout\n";
+
+    fn messages(text: &str) -> Vec<String> {
+        let faults = parse("p.yaml", text).unwrap_err();
+        faults.iter().map(|fault| fault.message.clone()).collect()
+    }
+
+    #[test]
+    fn steps_and_keys_stay_in_the_order_of_the_file() {
+        let step = "{ sqlite: { database: d, table: t }, key: { z: .z, a: .a } }";
+        let text = format!("source: stdin\nenrich: {{ z: {step}, b: {step}, a: {step} }}\nsink: stdout\n");
+        let sections = parse("p.yaml", &text).unwrap().sections;
+        let names: Vec<&str> = sections.enrich.0.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["z", "b", "a"]);
+        let columns: Vec<&str> = sections.enrich.0[0].1.key.0.iter().map(|(column, _)| column.as_str()).collect();
+        assert_eq!(columns, ["z", "a"]);
+    }
+
+    #[test]
+    fn faults_of_all_sections_and_steps_come_at_once() {
+        let text = "source: { fil: {} }\nenrich:\n  a: { key: 1 }\n  b: { order: x, key: {} }\nsnk: 1\nsink: {}\n";
+        let expected = [
+            "unknown word `fil`",
+            "expected a group of keys, such as { name: value }, found the number 1",
+            "unknown word `x`",
+            "unknown key `snk`",
+            "expected one of file, stdout, found a group of keys",
+        ];
+        assert_eq!(messages(text), expected);
+    }
+
+    #[test]
+    fn without_a_process_no_variable_is_set_and_no_file_is_read() {
+        let text = MINIMAL
+            .replace("table: t", "table: '${env:HOME}'")
+            .replace("database: d", "database: '${file:/etc/passwd}'");
+        let expected = [
+            "cannot read the file `/etc/passwd`: files are not read here",
+            "the environment variable `HOME` is not set",
+        ];
+        assert_eq!(messages(&text), expected);
+        assert!(parse("p.yaml", &MINIMAL.replace("table: t", "table: '${env:HOME:-t}'")).is_ok());
+    }
+
+    #[test]
+    fn standard_input_and_output_are_dashes_to_the_connectors() {
+        let sections = parse("p.yaml", MINIMAL).unwrap().sections;
+        assert_eq!(sections.source.into_config(), FileSourceConfig::new("-"));
+        assert_eq!(sections.sink.into_config(), FileSinkConfig::new("-"));
+    }
+}

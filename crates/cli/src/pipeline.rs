@@ -135,6 +135,10 @@ impl Pipeline {
     pub fn check(file: File) -> Result<Self, Faults> {
         let File { document, sections } = file;
         let folder = Path::new(&document.name).parent().map_or_else(PathBuf::new, Path::to_owned);
+        if sections.enrich.0.len() > STEPS_MAX {
+            let message = format!("{} steps are too many; at most {STEPS_MAX}", sections.enrich.0.len());
+            return Err(document.faults(vec![document.fault(&["enrich"], message)]));
+        }
         let mut faults = Vec::new();
         let names: Vec<String> = sections.enrich.0.iter().map(|(name, _)| name.clone()).collect();
         check_names(&document, &names, &mut faults);
@@ -252,9 +256,6 @@ impl Pipeline {
 fn check_names(document: &Document, names: &[String], faults: &mut Vec<Fault>) {
     if names.is_empty() {
         faults.push(document.fault(&["enrich"], "there is no step").with_label("give at least one look-up a name"));
-    }
-    if names.len() > STEPS_MAX {
-        faults.push(document.fault(&["enrich"], format!("{} steps are too many; at most {STEPS_MAX}", names.len())));
     }
     for name in names {
         let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
@@ -421,5 +422,77 @@ impl StepCheck<'_> {
             self.refuse(key, format!("{key} {count} is too large"), &format!("at most {max}"));
         }
         count.min(max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(name: &str, step: &str) -> Pipeline {
+        let text = format!(
+            "source: {{ file: {{ path: in.csv }} }}\nsetup: {{ sqlite: {{ database: d.db, tables: {{ t: {{ csv: t.csv, \
+             key: [id] }} }} }} }}\nenrich:\n  a: {{ sqlite: {{ database: d.db, table: t }}, key: {{ id: .id }}{step} }}\n\
+             sink: stdout\n"
+        );
+        Pipeline::check(file::parse(name, &text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_safe_and_agree_with_each_other() {
+        let step = &checked("p.yaml", "").steps[0];
+        assert_eq!((step.order, step.capacity, step.concurrency), (Order::Input, 1024, 16));
+        assert_eq!((step.timeout, step.deadline), (Duration::from_secs(1), Duration::from_secs(5)));
+        assert_eq!((step.retries, step.backoff), (3, BACKOFF));
+        assert_eq!(step.retry_on, [RetryOn::Timeout, RetryOn::Busy]);
+        assert_eq!((step.batch_size, step.batch_linger), (1, Duration::from_millis(2)));
+        assert_eq!((step.on_missing, &step.on_error), (OnMissing::Keep, &OnError::Fail));
+    }
+
+    #[test]
+    fn what_was_given_moves_the_defaults_that_depend_on_it() {
+        let step = |text: &str| checked("p.yaml", text).steps.remove(0);
+        assert_eq!(step(", capacity: 5").concurrency, 5);
+        assert_eq!(step(", concurrency: 3k").capacity, 3000);
+        assert_eq!(step(", batch: 100").capacity, 1600);
+        assert_eq!(step(", concurrency: 100k, batch: 100").capacity, CAPACITY_MAX);
+        assert_eq!(step(", timeout: 3s").deadline, Duration::from_secs(15));
+        assert_eq!(step(", deadline: 200ms").timeout, Duration::from_millis(200));
+        assert_eq!(step(", retries: { on: [busy] }").retries, 3);
+    }
+
+    #[test]
+    fn huge_files_are_refused_without_a_fuss() {
+        let step = "{ sqlite: { database: d, table: t }, key: { id: .id } }";
+        let steps: String = (0..5_000).map(|number| format!("  s{number}: {step}\n")).collect();
+        let file = file::parse("p.yaml", &format!("source: stdin\nenrich:\n{steps}sink: stdout\n")).unwrap();
+        assert_eq!(
+            Pipeline::check(file).unwrap_err().iter().next().unwrap().message,
+            "5000 steps are too many; at most 64"
+        );
+        let again = "a: 1\n".repeat(100_000);
+        assert!(file::parse("p.yaml", &again).unwrap_err().len() < 30);
+        let (word, near) = ("x".repeat(400_000), "x".repeat(1_000));
+        let tables = format!("setup: {{ sqlite: {{ database: d, tables: {{ {near}: {{ csv: t, key: [id] }} }} }} }}");
+        let step = format!("{{ sqlite: {{ database: d, table: {word} }}, key: {{ id: .id }} }}");
+        let text = format!("source: stdin\n{tables}\nenrich: {{ a: {step} }}\nsink: stdout\n");
+        let file = file::parse("p.yaml", &text).map_err(|faults| faults.to_string()).unwrap();
+        let shown = Pipeline::check(file).unwrap_err().to_string();
+        assert!(shown.starts_with("error: `setup` builds no table `xxx") && shown.len() < 1_500, "{}", shown.len());
+    }
+
+    #[test]
+    fn paths_start_at_the_folder_of_the_file() {
+        let pipeline = checked("jobs/p.yaml", "");
+        assert_eq!(pipeline.source.path, Path::new("jobs/in.csv"));
+        assert_eq!(pipeline.sink.path, Path::new("-"));
+        let setup = pipeline.setup.unwrap();
+        assert_eq!(
+            (setup.database.as_path(), setup.tables["t"].csv.as_path()),
+            (Path::new("jobs/d.db"), Path::new("jobs/t.csv"))
+        );
+        let Lookup::Sqlite(lookup) = &pipeline.steps[0].lookup;
+        assert_eq!(lookup.database, Path::new("jobs/d.db"));
+        assert_eq!(checked("p.yaml", "").source.path, Path::new("in.csv"));
     }
 }

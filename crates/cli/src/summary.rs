@@ -49,8 +49,6 @@ pub struct StepSummary {
     pub concurrency_mean: f64,
     /// The most calls that may be on the wire at a time.
     pub concurrency: usize,
-    /// Records held, averaged over the run.
-    pub held_mean: f64,
     /// The most records that may be held at a time.
     pub capacity: usize,
     /// Part of the run, 0 to 1, in which all `concurrency` calls were on the wire.

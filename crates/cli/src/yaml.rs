@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Spanned};
 
-use crate::fault::Fault;
+use crate::fault::{FAULTS_SHOWN_MAX, Fault};
 
 /// Largest pipeline file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -156,6 +156,10 @@ fn find_duplicates(text: &str, node: &Node, faults: &mut Vec<Fault>) {
             let mut seen = std::collections::HashMap::new();
             for entry in entries {
                 if let Some(first) = seen.insert(&entry.key, &entry.key_at) {
+                    // Each costs a look through the text, and more would not be shown.
+                    if faults.len() > FAULTS_SHOWN_MAX {
+                        return;
+                    }
                     let line = text[..text.floor_char_boundary(first.start)].matches('\n').count() + 1;
                     let fault = Fault::new(entry.key_at.clone(), format!("key `{}` is given twice", entry.key));
                     faults.push(fault.with_label(format!("first given in line {line}")));
