@@ -55,7 +55,9 @@ fn checked(file: &Path) -> bool {
         Ok(pipeline) => {
             let steps = counted(pipeline.steps.len(), "look-up");
             let stages = counted(pipeline.stages.len(), "stage");
-            print(&format!("{}: right ({steps} in {stages})\n", file.display())).is_ok()
+            // When whoever reads this has gone, the exit code still tells.
+            drop(print(&format!("{}: right ({steps} in {stages})\n", file.display())));
+            true
         }
         Err(error) => {
             report(&error.into());
@@ -74,14 +76,20 @@ fn run_pipeline(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = args.source {
         pipeline.source.path = path;
         if let Err(error) = pipeline.source.check() {
-            return wrong_usage("--source", &error);
+            report(&anyhow::anyhow!("--source: {error}"));
+            return Ok(Exit::Usage.into());
         }
     }
     if let Some(path) = args.sink {
         pipeline.sink.path = path;
         if let Err(error) = pipeline.sink.check() {
-            return wrong_usage("--sink", &error);
+            report(&anyhow::anyhow!("--sink: {error}"));
+            return Ok(Exit::Usage.into());
         }
+    }
+    if pipeline.overwrites_its_source() {
+        report(&anyhow::anyhow!("the sink would overwrite the file that the source reads"));
+        return Ok(Exit::Usage.into());
     }
     let tables = set_up(&pipeline, Build::IfMissing)?;
     if let Some(tables) = tables.filter(|tables| tables.built() && !args.quiet) {
@@ -103,11 +111,6 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 /// Whether whoever read our output has gone, as `head` does: no reason to complain.
 fn closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-}
-
-fn wrong_usage(option: &str, error: &inflight_connectors::Error) -> anyhow::Result<ExitCode> {
-    report(&anyhow::anyhow!("{option}: {error}"));
-    Ok(Exit::Usage.into())
 }
 
 /// What is wrong with a pipeline file is a text of its own; everything else is one line.

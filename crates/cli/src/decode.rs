@@ -4,42 +4,19 @@
 //! with the key that was probably meant; keys that are planned but do not work yet are refused as such; every error
 //! stands at the value, or at the key, that it is about; and a value that came from a variable is not printed.
 
-use std::fmt;
+mod error;
+
 use std::ops::Range;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 
-use crate::fault::{Fault, listed, suggestion};
+use self::error::{DecodeError, unknown_word};
+use crate::fault::{Fault, listed};
 use crate::yaml::{Entry, Node, Value};
-
-/// Words of the format that are planned. They are refused as such, so that nobody hunts for a typing error.
-const PLANNED: [&str; 21] = [
-    "cache",
-    "circuit_breaker",
-    "exactly_once",
-    "grpc",
-    "hedge",
-    "http",
-    "jetstream",
-    "kafka",
-    "memory",
-    "metrics",
-    "mysql",
-    "nats",
-    "parquet",
-    "postgres",
-    "rate_limit",
-    "redis",
-    "s3",
-    "single_flight",
-    "tests",
-    "time",
-    "watermark",
-];
 
 /// Decodes a value; `key_at` is the key that names it.
 ///
@@ -89,121 +66,6 @@ fn unknown_keys<'a>(entries: &'a [Entry], known: &'a [&str]) -> impl Iterator<It
     unknown.map(|entry| unknown_word("key", &entry.key, known, entry.key_at.clone()))
 }
 
-fn unknown_word(what: &str, word: &str, known: &[&str], at: Range<usize>) -> Fault {
-    if PLANNED.contains(&word) {
-        return Fault::new(at, format!("`{word}` is not supported yet"))
-            .with_label("known here: ".to_owned() + &listed(known));
-    }
-    Fault::new(at, format!("unknown {what} `{word}`")).with_label(suggestion(word, known))
-}
-
-/// Where an error belongs, when it does not know its place itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum About {
-    /// The value that was being decoded.
-    Value,
-    /// The key that names it.
-    Key,
-}
-
-#[derive(Debug)]
-enum DecodeError {
-    /// Not placed yet: the innermost value that sees it gives it its place.
-    Loose { about: About, message: String, label: String },
-    /// Placed.
-    Placed(Vec<Fault>),
-}
-
-impl DecodeError {
-    fn faults(self, node: &Node, key_at: &Range<usize>) -> Vec<Fault> {
-        match self {
-            Self::Placed(faults) => faults,
-            Self::Loose { about, message, label } => {
-                let at = match about {
-                    About::Value if node.at.is_empty() => key_at,
-                    About::Value => &node.at,
-                    About::Key => key_at,
-                };
-                vec![Fault::new(at.clone(), hide(node, message)).with_label(hide(node, label))]
-            }
-        }
-    }
-
-    fn placed(self, node: &Node, key_at: &Range<usize>) -> Self {
-        Self::Placed(self.faults(node, key_at))
-    }
-}
-
-/// The text as typed in the place of the secret that it stands for.
-fn hide(node: &Node, text: String) -> String {
-    match (&node.typed, &node.value) {
-        (Some(typed), Value::Text(secret)) if !secret.is_empty() => text.replace(secret.as_str(), typed),
-        _ => text,
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Loose { message, .. } => f.write_str(message),
-            Self::Placed(faults) => faults.iter().try_for_each(|fault| writeln!(f, "{}", fault.message)),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-impl de::Error for DecodeError {
-    /// The first line says what is wrong; a second one, if any, what to do about it.
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        let text = message.to_string();
-        let (message, label) = text.split_once('\n').unwrap_or((&text, ""));
-        Self::Loose { about: About::Value, message: message.to_owned(), label: label.to_owned() }
-    }
-
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match unexpected {
-            Unexpected::Bool(value) => format!("`{value}`"),
-            Unexpected::Unsigned(value) => format!("the number {value}"),
-            Unexpected::Signed(value) => format!("the number {value}"),
-            Unexpected::Float(value) => format!("the number {value}"),
-            Unexpected::Str(text) => format!("the text `{text}`"),
-            Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
-            Unexpected::Seq => "a list".to_owned(),
-            Unexpected::Map => "a group of keys".to_owned(),
-            other => other.to_string(),
-        };
-        let expected = match expected.to_string().as_str() {
-            "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number, not so far from 0".to_owned(),
-            "u8" | "u16" | "u32" | "u64" | "usize" => match unexpected {
-                Unexpected::Signed(_) => "a whole number, not below 0".to_owned(),
-                _ => "a smaller whole number".to_owned(),
-            },
-            words => words.to_owned(),
-        };
-        Self::custom(format_args!("expected {expected}, found {found}"))
-    }
-
-    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid_type(unexpected, expected)
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        let message = format!("key `{field}` is missing here");
-        Self::Loose { about: About::Key, message, label: String::new() }
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let fault = unknown_word("key", field, expected, 0..0);
-        Self::Loose { about: About::Key, message: fault.message, label: fault.label }
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let fault = unknown_word("word", variant, expected, 0..0);
-        Self::Loose { about: About::Value, message: fault.message, label: fault.label }
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Decoder<'a> {
     node: &'a Node,
@@ -217,6 +79,14 @@ impl<'a> Decoder<'a> {
 
     fn expected<T>(self, what: &str) -> Result<T, DecodeError> {
         self.placed(Err(de::Error::custom(format_args!("expected {what}, found {}", found(self.node)))))
+    }
+
+    /// What a variable stands for is always a text; where a number is wanted, it may be one.
+    fn number_of_variable(self) -> Option<u64> {
+        match (&self.node.typed, &self.node.value) {
+            (Some(_), Value::Text(text)) => text.parse().ok(),
+            _ => None,
+        }
     }
 
     fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -244,8 +114,9 @@ macro_rules! any {
 macro_rules! whole_number {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-            match self.node.value {
-                Value::Unsigned(_) | Value::Signed(_) => self.placed(self.visit(visitor)),
+            match (&self.node.value, self.number_of_variable()) {
+                (Value::Unsigned(_) | Value::Signed(_), _) => self.placed(self.visit(visitor)),
+                (_, Some(number)) => self.placed(visitor.visit_u64(number)),
                 _ => self.expected("a whole number"),
             }
         })*
@@ -606,14 +477,18 @@ mod tests {
 
     #[test]
     fn a_secret_is_shown_as_typed() {
-        let mut root = yaml::read("{ name: a, light: secret, depth: '7' }").unwrap();
+        let mut root = yaml::read("{ light: secret, depth: 7x, pages: '7' }").unwrap();
         root.each_text(&mut |node, _| node.typed = Some("${env:X}".to_owned()));
         let mut faults = Vec::new();
-        assert_eq!(decode::<Shelf>(&root, &(0..0), &mut faults), None);
-        assert_eq!(faults[0].message, "unknown word `${env:X}`");
-        let (light, key_at) = root.nearest(&["depth"]);
-        faults.clear();
-        assert_eq!(decode::<u8>(light, &key_at, &mut faults), None);
+        let number = |key: &str, faults: &mut Vec<Fault>| {
+            let (node, key_at) = root.nearest(&[key]);
+            decode::<u8>(node, &key_at, faults)
+        };
+        assert_eq!(number("pages", &mut faults), Some(7));
+        assert_eq!(number("depth", &mut faults), None);
         assert_eq!(faults[0].message, "expected a whole number, found the text `${env:X}`");
+        let (light, key_at) = root.nearest(&["light"]);
+        assert_eq!(decode::<Light>(light, &key_at, &mut faults), None);
+        assert_eq!(faults[1].message, "unknown word `${env:X}`");
     }
 }

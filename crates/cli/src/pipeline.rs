@@ -176,6 +176,11 @@ impl Pipeline {
         if faults.is_empty() { Ok(pipeline) } else { Err(document.faults(faults)) }
     }
 
+    /// Whether the sink writes the file that the source reads.
+    pub fn overwrites_its_source(&self) -> bool {
+        self.sink.path == self.source.path && self.sink.path != Path::new(STANDARD)
+    }
+
     fn check_connectors(&self, document: &Document, faults: &mut Vec<Fault>) {
         let mut check = |path: &[&str], result: Result<(), inflight_connectors::Error>| {
             if let Err(error) = result {
@@ -200,7 +205,7 @@ impl Pipeline {
     }
 
     fn check_ends(&self, document: &Document, faults: &mut Vec<Fault>) {
-        if self.sink.path == self.source.path && self.sink.path != Path::new(STANDARD) {
+        if self.overwrites_its_source() {
             faults.push(
                 document.fault(&["sink", "file", "path"], "the sink would overwrite the file that the source reads"),
             );
