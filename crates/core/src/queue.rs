@@ -231,15 +231,21 @@ impl<I, O> Queue<I, O> {
     /// The next thing to do. Call it until it says [`Action::Idle`]. Completions that are at hand go in before: a result that is
     /// ready when its deadline is looked at wins over the deadline.
     pub fn poll(&mut self, now: Time) -> Action {
-        while let Some(timer) = self.timers.pop(now) {
+        self.poll_heard(now, now)
+    }
+
+    /// As [`poll`](Self::poll), for a host that has heard only of completions up to `heard`, earlier than now: timers that fell due
+    /// since then wait until it knows more, so that a busy host makes no false timeouts.
+    pub fn poll_heard(&mut self, now: Time, heard: Time) -> Action {
+        while let Some(timer) = self.timers.pop(heard) {
             self.fire(now, timer);
         }
         if let Input::Draining(limit) = self.input
-            && limit <= now
+            && limit <= heard
         {
             self.give_up_all(now);
         }
-        if let Some(cancel) = self.cancels.pop_front() {
+        if let Some(cancel) = self.next_cancel() {
             return cancel;
         }
         if self.in_line > 0

@@ -141,7 +141,7 @@ impl<I, O> Queue<I, O> {
             Input::Draining(limit) => limit.min(entry.deadline),
             _ => entry.deadline,
         };
-        if at >= limit && !self.config.has(Mutant::B22) {
+        if at >= limit && !self.config.has(Mutant::B22) && !self.config.has(Mutant::B24) {
             return None;
         }
         let allowed = self.tokens.spend(retry.budget);
@@ -279,6 +279,13 @@ impl<I, O> Queue<I, O> {
         }
     }
 
+    /// What the host is to stop or to let go of. A call that has ended before it was told needs no stopping.
+    pub(super) fn next_cancel(&mut self) -> Option<Action> {
+        let calls = &self.calls;
+        while self.cancels.pop_front_if(|next| matches!(*next, Action::Cancel(call) if calls.find(call).is_none())).is_some() {}
+        self.cancels.pop_front()
+    }
+
     /// OnWire or GivenUp -> ended.
     pub(super) fn end_call(&mut self, now: Time, id: CallId) {
         let spent = now.since(self.calls.at(id.index).started);
@@ -350,7 +357,8 @@ impl<I, O> Queue<I, O> {
         let ended = matches!(self.input, Input::Ended | Input::Draining(_));
         let held = self.stats.held > 0 && !self.config.has(Mutant::B9);
         let controls = self.departures.controls_held() > 0 && !self.config.has(Mutant::B23);
-        if !ended || held || controls || self.calls.on_wire() > 0 {
+        let to_forget = self.cancels.iter().any(|action| matches!(action, Action::Forget(_)));
+        if !ended || held || controls || to_forget || self.calls.on_wire() > 0 {
             return None;
         }
         self.input = Input::Over;

@@ -1,0 +1,384 @@
+//! The driver: polls the futures of all calls, in place, and steps the queue.
+//!
+//! ```text
+//!            poll_input                     start, poll                   emit
+//!  Host  ---------------->  Queue (core)  <------------->  Slots<Fut>   -------->  Host
+//!                             ^     |                          ^
+//!                     timers  |     | Call, Cancel             | wakers
+//!                             clock                          Woken
+//! ```
+//! One driver is one task (or one dataflow operator), and never runs in the consumer's poll: a consumer that takes its time stops
+//! neither calls nor clocks.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use inflight_core::{Action, CallId, Completion, Config, ConfigError, Emit, Emitted, Outcome, Queue, Time, Timestamp};
+use tokio::time::Sleep;
+
+use crate::blocking::panic_message;
+use crate::clock::Clock;
+use crate::failure::{Cause, Completed};
+use crate::function::{Cancellation, Function};
+use crate::host::{Host, Incoming, Outgoing, Request, Tagged};
+use crate::options::{Judge, Options};
+use crate::slots::{Ended, Slots};
+use crate::woken::Woken;
+
+/// Elements taken in between two looks at the clock and at what was woken.
+const ELEMENTS_PER_ROUND: usize = 64;
+/// Rounds before other tasks get a turn.
+const ROUNDS_PER_TURN: usize = 32;
+
+/// An operator's set-up: its options and its order, checked.
+pub struct Setup<I, O, E> {
+    config: Config,
+    judge: Judge<O, E>,
+    key: Option<Key<I>>,
+    watermark: Option<Timestamp>,
+}
+
+/// The number that stands for a record's key; equal keys give equal numbers.
+pub type Key<I> = Box<dyn Fn(&I) -> u64 + Send + Sync>;
+
+impl<I, O, E> Setup<I, O, E> {
+    /// Checks the options. `watermark` is the last one that left, after a restore; the elements of a snapshot are handed in by the host.
+    ///
+    /// # Errors
+    /// Names the first value that is out of its range.
+    pub fn new(
+        order: inflight_core::Order,
+        key: Option<Key<I>>,
+        watermark: Option<Timestamp>,
+        options: Options<I, O, E>,
+    ) -> Result<Self, ConfigError> {
+        let config = options.config(order);
+        config.check()?;
+        Ok(Self { config, judge: options.judge, key, watermark })
+    }
+}
+
+/// Why a driver stopped before the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped<E> {
+    /// The function could not be opened.
+    Open(E),
+    /// The function could not be closed; all results are out.
+    Close(E),
+}
+
+/// Runs an operator until its input has ended and everything has gone out.
+///
+/// Poll it without tokio's cooperative budget (`tokio::task::unconstrained`): it bounds its own turns, and past the budget every
+/// timer and socket would answer "pending" in vain. It needs tokio's time driver.
+///
+/// # Errors
+/// If the function cannot be opened or closed.
+///
+/// # Cancel safety
+/// Dropping it drops all calls on the wire, and what the queue holds.
+pub async fn drive<I, Shape, F, H>(
+    mut function: F,
+    setup: Setup<I, F::Output, F::Error>,
+    host: &mut H,
+) -> Result<(), Stopped<F::Error>>
+where
+    I: Clone,
+    F: Function<I, Shape>,
+    H: Host<I, F::Output, F::Error>,
+{
+    function.set_up().await.map_err(Stopped::Open)?;
+    {
+        let call = |inputs| function.call(inputs);
+        let mut driver = Driver::<I, Shape, F, H::Tag, _, _>::new(&function, call, setup);
+        while poll_fn(|cx| driver.poll_turn(host, cx)).await == Turn::Again {
+            let heard = driver.clock.now();
+            tokio::task::yield_now().await;
+            driver.heard = heard;
+        }
+    }
+    function.tear_down().await.map_err(Stopped::Close)
+}
+
+/// How a call fails, below the level of clocks.
+#[derive(Debug)]
+pub(crate) enum Fault<E> {
+    Error(E),
+    Panicked(String),
+}
+
+type Answer<O, E> = Result<O, Fault<E>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Others run first: tasks, and the reactor, so that what is ready is heard of before any clock runs out.
+    Again,
+    Over,
+}
+
+struct Driver<'f, I, Shape, F: Function<I, Shape>, T, Call, Fut> {
+    function: &'f F,
+    call: Call,
+    queue: Queue<Tagged<I, T>, Answer<F::Output, F::Error>>,
+    slots: Slots<Fut>,
+    woken: Arc<Woken>,
+    /// Swapped with the list in `woken`.
+    to_poll: Vec<u32>,
+    judge: Judge<F::Output, F::Error>,
+    key: Option<Key<I>>,
+    clock: Clock,
+    /// Everything that was ready by then has been polled.
+    heard: Time,
+    sleep: Option<(Time, Pin<Box<Sleep>>)>,
+    input_open: bool,
+    over: bool,
+}
+
+impl<'f, I, Shape, F, T, Call, Fut> Driver<'f, I, Shape, F, T, Call, Fut>
+where
+    I: Clone,
+    F: Function<I, Shape>,
+    Call: Fn(F::Inputs) -> Fut,
+    Fut: Future<Output = F::Answers>,
+{
+    fn new(function: &'f F, call: Call, setup: Setup<I, F::Output, F::Error>) -> Self {
+        let woken = Arc::new(Woken::default());
+        let queue = Queue::resume(setup.config, setup.watermark);
+        Self {
+            function,
+            call,
+            queue: queue.unwrap_or_else(|error| unreachable!("Setup has checked the configuration: {error}")),
+            slots: Slots::new(Arc::clone(&woken)),
+            woken,
+            to_poll: Vec::new(),
+            judge: setup.judge,
+            key: setup.key,
+            clock: Clock::start(),
+            heard: Time::ZERO,
+            sleep: None,
+            input_open: true,
+            over: false,
+        }
+    }
+
+    fn poll_turn<H: Host<I, F::Output, F::Error, Tag = T>>(
+        &mut self,
+        host: &mut H,
+        cx: &mut Context<'_>,
+    ) -> Poll<Turn> {
+        for _ in 0..ROUNDS_PER_TURN {
+            let now = self.clock.now();
+            let mut busy = self.poll_woken(now);
+            busy |= self.accept(now, host, cx);
+            let wake_at = self.do_actions(now);
+            busy |= self.emit(host);
+            if self.over {
+                host.flush(self.queue.stats());
+                return Poll::Ready(Turn::Over);
+            }
+            if !busy {
+                host.flush(self.queue.stats());
+                let due = wake_at.is_some_and(|at| at <= now);
+                if !due && self.sleep_until(wake_at, cx) && host.sleep(cx.waker()) && self.woken.sleep(cx.waker()) {
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Turn::Again);
+            }
+        }
+        host.flush(self.queue.stats());
+        Poll::Ready(Turn::Again)
+    }
+
+    /// Polls the futures that were woken.
+    fn poll_woken(&mut self, now: Time) -> bool {
+        self.woken.take(&mut self.to_poll);
+        let mut to_poll = std::mem::take(&mut self.to_poll);
+        let any = !to_poll.is_empty();
+        for index in to_poll.drain(..) {
+            if let Some((call, Poll::Ready(ended))) = self.slots.poll(index) {
+                self.complete(now, call, ended);
+            }
+        }
+        self.to_poll = to_poll;
+        any
+    }
+
+    /// Takes in what there is room for, up to a round's worth, and what else the host wants.
+    fn accept<H: Host<I, F::Output, F::Error, Tag = T>>(
+        &mut self,
+        now: Time,
+        host: &mut H,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        match host.request() {
+            Some(Request::Snapshot) => host.snapshot(self.queue.snapshot(now)),
+            Some(Request::Drain(limit)) => {
+                self.input_open = false;
+                self.queue.handle_drain(now, limit);
+            }
+            None => {}
+        }
+        let mut any = false;
+        for _ in 0..ELEMENTS_PER_ROUND {
+            if !self.input_open || !self.queue.has_room() {
+                break;
+            }
+            let Poll::Ready(incoming) = host.poll_input(cx) else { break };
+            any = true;
+            self.take_in(now, incoming);
+        }
+        any
+    }
+
+    fn take_in(&mut self, now: Time, incoming: Incoming<I, T>) {
+        match incoming {
+            Incoming::Record { input, timestamp, progress } => {
+                let key = self.key.as_ref().map_or(0, |key| key(&input.value));
+                self.queue.handle_restored(now, key, timestamp, input, progress.unwrap_or_default());
+            }
+            Incoming::Watermark(at) => self.queue.handle_watermark(at),
+            Incoming::Idle => self.queue.handle_idle(),
+            Incoming::End => {
+                self.input_open = false;
+                self.queue.handle_end();
+            }
+        }
+    }
+
+    /// Does what the queue says until it is idle; until when, if it knows.
+    fn do_actions(&mut self, now: Time) -> Option<Time> {
+        loop {
+            match self.queue.poll_heard(now, self.heard) {
+                Action::Call(call) => self.start(now, call),
+                Action::Cancel(call) => {
+                    if self.function.given_up() == Cancellation::Drop {
+                        self.slots.cancel(call);
+                        self.queue.handle_cancelled(now, call);
+                    }
+                }
+                Action::Forget(call) => self.slots.cancel(call),
+                Action::Idle { wake_at } => return wake_at,
+            }
+        }
+    }
+
+    fn start(&mut self, now: Time, call: CallId) {
+        let inputs = F::gather(self.queue.inputs(call).map(|input| &input.value));
+        let future = inputs.map(|inputs| catch_unwind(AssertUnwindSafe(|| (self.call)(inputs))));
+        match future {
+            Some(Ok(future)) => {
+                if let Poll::Ready(ended) = self.slots.start(call, future) {
+                    self.complete(now, call, ended);
+                }
+            }
+            Some(Err(panic)) => self.complete(now, call, Err(panic_message(&*panic))),
+            None => self.queue.handle_completion(now, call, []),
+        }
+    }
+
+    fn complete(&mut self, now: Time, call: CallId, ended: Ended<F::Answers>) {
+        let judge = &self.judge;
+        match ended {
+            Ok(answers) => {
+                self.queue.handle_completion(now, call, answers.into_iter().map(|result| judge.judge(result)));
+            }
+            Err(message) => {
+                let panicked = || Some(Completion::Done(Err(Fault::Panicked(message.clone()))));
+                self.queue.handle_completion(now, call, std::iter::from_fn(panicked));
+            }
+        }
+    }
+
+    fn emit<H: Host<I, F::Output, F::Error, Tag = T>>(&mut self, host: &mut H) -> bool {
+        let mut any = false;
+        for _ in 0..host.room() {
+            match self.queue.emit() {
+                Some(Emit::Record(record)) => host.emit(self.outgoing(record)),
+                Some(Emit::Watermark(at)) => host.emit(Outgoing::Watermark(at)),
+                Some(Emit::Idle) => host.emit(Outgoing::Idle),
+                Some(Emit::End) => {
+                    self.over = true;
+                    break;
+                }
+                None => break,
+            }
+            any = true;
+        }
+        any
+    }
+
+    fn outgoing(
+        &self,
+        record: Emitted<Tagged<I, T>, Answer<F::Output, F::Error>>,
+    ) -> Outgoing<I, T, F::Output, F::Error> {
+        let Tagged { value, tag } = record.input;
+        let result = match record.outcome {
+            Outcome::Done(answer) => answer.map_err(Fault::into_cause),
+            Outcome::Unanswered => Err(Cause::Unanswered),
+            Outcome::TimedOut { clock, last } => {
+                let fallback = catch_unwind(AssertUnwindSafe(|| self.function.fall_back(value.clone())));
+                match fallback {
+                    Ok(Some(result)) => result.map_err(Cause::Error),
+                    Ok(None) => Err(Cause::TimedOut { clock, last: last.and_then(Fault::of_attempt) }),
+                    Err(panic) => Err(Cause::Panicked(panic_message(&*panic))),
+                }
+            }
+        };
+        let elapsed = record.decided.since(record.admitted);
+        let (timestamp, attempts) = (record.timestamp, record.attempts);
+        Outgoing::Record { tag, completed: Completed { input: value, timestamp, result, attempts, elapsed } }
+    }
+
+    /// Arranges to be woken at `wake_at`. A timer armed earlier stays: resetting it costs more than one wake too many.
+    fn sleep_until(&mut self, wake_at: Option<Time>, cx: &mut Context<'_>) -> bool {
+        let Some(at) = wake_at else { return true };
+        let (armed, sleep) = self.sleep.get_or_insert_with(|| (at, Box::pin(self.clock.sleep_until(at))));
+        if at < *armed {
+            *armed = at;
+            sleep.as_mut().reset(self.clock.instant(at));
+        }
+        if sleep.as_mut().poll(cx).is_pending() {
+            return true;
+        }
+        self.sleep = None;
+        false
+    }
+}
+
+impl<E> Fault<E> {
+    fn into_cause(self) -> Cause<E> {
+        match self {
+            Self::Error(error) => Cause::Error(error),
+            Self::Panicked(message) => Cause::Panicked(message),
+        }
+    }
+
+    fn of_attempt<O>(answer: Answer<O, E>) -> Option<E> {
+        match answer {
+            Err(Self::Error(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl<O, E> Judge<O, E> {
+    /// Whether a result is worth another attempt. Without a retry policy the queue does not care.
+    fn judge(&self, result: Result<O, E>) -> Completion<Answer<O, E>> {
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            let again = self.retry_if.as_ref().map_or(result.is_err(), |retry_if| retry_if(&result));
+            let after = match (&self.retry_after, &result) {
+                (Some(wish), Err(error)) if again => wish(error),
+                _ => None,
+            };
+            again.then_some(after)
+        }));
+        match judged {
+            Ok(Some(after)) => Completion::Retry { last: result.map_err(Fault::Error), after },
+            Ok(None) => Completion::Done(result.map_err(Fault::Error)),
+            Err(panic) => Completion::Done(Err(Fault::Panicked(format!("in a predicate: {}", panic_message(&*panic))))),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the driver lives in: where elements come from, and where results go.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use inflight_core::{Progress, Snapshot, Stats, Timestamp};
+
+use crate::failure::Completed;
+
+/// A record with what the host wants back with it (an offset, a capability).
+#[derive(Clone, Debug)]
+pub struct Tagged<I, T> {
+    /// The record.
+    pub value: I,
+    /// The host's own.
+    pub tag: T,
+}
+
+/// Something that comes in.
+#[derive(Debug)]
+pub enum Incoming<I, T> {
+    /// A record.
+    Record {
+        /// The record and its tag.
+        input: Tagged<I, T>,
+        /// Its event time.
+        timestamp: Option<Timestamp>,
+        /// How far it was, after a restore.
+        progress: Option<Progress>,
+    },
+    /// A watermark.
+    Watermark(Timestamp),
+    /// An idle status.
+    Idle,
+    /// Nothing follows.
+    End,
+}
+
+/// Something that goes out.
+#[derive(Debug)]
+pub enum Outgoing<I, T, O, E> {
+    /// A record and what came of it.
+    Record {
+        /// The host's own.
+        tag: T,
+        /// The rest.
+        completed: Completed<I, O, E>,
+    },
+    /// A watermark.
+    Watermark(Timestamp),
+    /// An idle status.
+    Idle,
+}
+
+/// What a host may want between turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Call [`Host::snapshot`].
+    Snapshot,
+    /// Take nothing more in, and finish within this time.
+    Drain(Duration),
+}
+
+/// A futures stream and its consumer, or a dataflow worker: the driver does not care.
+///
+/// For those who write adapters to other engines; users of streams need none of it.
+pub trait Host<I, O, E> {
+    /// What the host wants back with each record.
+    type Tag;
+
+    /// The next element. It is asked only while there is room for it.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<I, Self::Tag>>;
+
+    /// What the host wants now, besides.
+    fn request(&mut self) -> Option<Request>;
+
+    /// How many elements may go out now.
+    fn room(&mut self) -> usize;
+
+    /// Takes an element out.
+    fn emit(&mut self, outgoing: Outgoing<I, Self::Tag, O, E>);
+
+    /// What was emitted goes on its way, once for all of it.
+    fn flush(&mut self, stats: Stats);
+
+    /// The driver is about to sleep: `waker` is to be woken when there is a request, or room again. False: there is already.
+    fn sleep(&mut self, waker: &Waker) -> bool;
+
+    /// The snapshot that was requested: what the queue holds.
+    fn snapshot(&mut self, snapshot: Snapshot<&Tagged<I, Self::Tag>>);
+}

@@ -1,0 +1,169 @@
+//! The driver's life as a task: its input is a stream, its output the handover to the consumer.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use futures_core::Stream;
+use inflight_core::{Held, Progress, Stats};
+use tokio::task::unconstrained;
+
+use crate::driver::{Setup, Stopped, drive};
+use crate::element::Element;
+use crate::failure::Failure;
+use crate::function::Function;
+use crate::handover::{HANDOVER_LIMIT, Handover};
+use crate::host::{Host, Incoming, Outgoing, Request, Tagged};
+use crate::input::Input;
+use crate::snapshot::{Clocks, Snapshot};
+
+/// What goes over to the consumer; an error is the last.
+pub(crate) type Delivery<I, O, E> = Result<Outgoing<I, (), O, E>, Failure<I, E>>;
+/// What is held, and how many elements were taken from the input.
+type Holdings<I> = (Vec<Held<I>>, u64);
+pub(crate) type Shared<I, O, E> = Handover<Delivery<I, O, E>, Holdings<I>, (Stats, u64)>;
+
+/// The task.
+pub(crate) async fn run<S, F, Shape>(
+    input: S,
+    function: F,
+    setup: Setup<S::Record, F::Output, F::Error>,
+    resume: Option<(Snapshot<S::Record>, Clocks)>,
+    shared: Arc<Shared<S::Record, F::Output, F::Error>>,
+) where
+    S: Input,
+    F: Function<S::Record, Shape>,
+{
+    let mut ending = Ending { shared: Arc::clone(&shared), last: Some(Failure::Died(DIED.into())) };
+    let (snapshot, clocks) =
+        resume.map_or((Vec::new(), Clocks::Keep), |(snapshot, clocks)| (snapshot.elements, clocks));
+    let mut host = StreamHost::<S, _, _> {
+        input: Box::pin(input.into_stream()),
+        resumed: snapshot.into(),
+        clocks,
+        taken: 0,
+        out: VecDeque::new(),
+        waiting: 0,
+        starved: false,
+        shared,
+    };
+    ending.last = match unconstrained(drive(function, setup, &mut host)).await {
+        Ok(()) => None,
+        Err(Stopped::Open(error)) => Some(Failure::Open(error)),
+        Err(Stopped::Close(error)) => Some(Failure::Close(error)),
+    };
+}
+
+const DIED: &str = "its task was stopped before the end: the input stream panicked, or the runtime was shut down";
+
+/// Tells the consumer that the task has ended, however it ends.
+struct Ending<I, O, E> {
+    shared: Arc<Shared<I, O, E>>,
+    last: Option<Failure<I, E>>,
+}
+
+impl<I, O, E> Drop for Ending<I, O, E> {
+    fn drop(&mut self) {
+        self.shared.end(self.last.take().map(Err));
+    }
+}
+
+struct StreamHost<S: Input, O, E> {
+    input: Pin<Box<S::Stream>>,
+    /// What another operator held; it comes before the input.
+    resumed: VecDeque<Held<S::Record>>,
+    clocks: Clocks,
+    taken: u64,
+    /// Emitted, and not yet handed over.
+    out: VecDeque<Delivery<S::Record, O, E>>,
+    /// Handed over, and at the last look not yet taken.
+    waiting: usize,
+    /// There was no room at the last look.
+    starved: bool,
+    shared: Arc<Shared<S::Record, O, E>>,
+}
+
+impl<S: Input, O, E> Host<S::Record, O, E> for StreamHost<S, O, E> {
+    type Tag = ();
+
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<S::Record, ()>> {
+        if let Some(held) = self.resumed.pop_front() {
+            return Poll::Ready(resume(held, self.clocks));
+        }
+        let item = ready!(self.input.as_mut().poll_next(cx));
+        self.taken += u64::from(item.is_some());
+        Poll::Ready(match item.map(S::element) {
+            Some(Element::Record { value, timestamp }) => {
+                Incoming::Record { input: Tagged { value, tag: () }, timestamp, progress: None }
+            }
+            Some(Element::Watermark(at)) => Incoming::Watermark(at),
+            Some(Element::Idle) => Incoming::Idle,
+            None => Incoming::End,
+        })
+    }
+
+    fn request(&mut self) -> Option<Request> {
+        self.shared.take_request()
+    }
+
+    fn room(&mut self) -> usize {
+        if self.waiting + self.out.len() >= HANDOVER_LIMIT {
+            self.waiting = self.shared.look(VecDeque::len);
+        }
+        let room = HANDOVER_LIMIT.saturating_sub(self.waiting + self.out.len());
+        self.starved = room == 0;
+        room
+    }
+
+    fn emit(&mut self, outgoing: Outgoing<S::Record, (), O, E>) {
+        self.out.push_back(Ok(outgoing));
+    }
+
+    fn flush(&mut self, stats: Stats) {
+        self.waiting = self.shared.push(&mut self.out, (stats, self.taken));
+    }
+
+    fn sleep(&mut self, waker: &Waker) -> bool {
+        self.shared.sleep(self.starved, waker)
+    }
+
+    fn snapshot(&mut self, snapshot: inflight_core::Snapshot<&Tagged<S::Record, ()>>) {
+        let queued = snapshot.elements.into_iter().map(|element| match element {
+            Held::Record { input, timestamp, progress } => {
+                Held::Record { input: input.value.clone(), timestamp, progress }
+            }
+            Held::Watermark(at) => Held::Watermark(at),
+            Held::Idle => Held::Idle,
+        });
+        let (out, resumed, taken) = (&self.out, &self.resumed, self.taken);
+        self.shared.answer(|waiting| {
+            let on_its_way = waiting.iter().chain(out).filter_map(held);
+            (on_its_way.chain(queued).chain(resumed.iter().cloned()).collect(), taken)
+        });
+    }
+}
+
+/// What a snapshot keeps of something that was on its way to the consumer.
+pub(crate) fn held<I: Clone, O, E>(delivery: &Delivery<I, O, E>) -> Option<Held<I>> {
+    match delivery.as_ref().ok()? {
+        Outgoing::Record { completed, .. } => Some(Held::Record {
+            input: completed.input.clone(),
+            timestamp: completed.timestamp,
+            progress: Progress::default(),
+        }),
+        Outgoing::Watermark(at) => Some(Held::Watermark(*at)),
+        Outgoing::Idle => Some(Held::Idle),
+    }
+}
+
+fn resume<I>(held: Held<I>, clocks: Clocks) -> Incoming<I, ()> {
+    match held {
+        Held::Record { input, timestamp, progress } => {
+            let input = Tagged { value: input, tag: () };
+            Incoming::Record { input, timestamp, progress: Some(clocks.apply(progress)) }
+        }
+        Held::Watermark(at) => Incoming::Watermark(at),
+        Held::Idle => Incoming::Idle,
+    }
+}
