@@ -53,7 +53,7 @@ pub enum ErrorKind {
 /// Where an [`Error`] happened, as far as that is known. Lines, columns and records count from 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The file or database; `-` is stdin or stdout.
+    /// The file or database; stdin and stdout are called so.
     pub file: Option<PathBuf>,
     /// The line in the (decompressed) file. For a CSV record that spans lines, its first.
     pub line: Option<u64>,

@@ -286,6 +286,25 @@ fn a_closed_pipe_is_noticed_at_the_latest_when_the_sink_finishes() {
     }
 }
 
+#[test]
+fn an_output_that_has_failed_once_stays_failed() {
+    /// A disk that is full for one write, as when somebody makes room at that moment.
+    struct FullOnce(bool);
+    impl Write for FullOnce {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.0, true) { Ok(bytes.len()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut sink = Box::new(FileSink::to_writer(FullOnce(false), "disk", &FileSinkConfig::new("-")).unwrap());
+    sink.write(&record(json!({"id": 1}))).unwrap();
+    assert_eq!(sink.flush().unwrap_err().kind(), ErrorKind::DiskFull);
+    assert_eq!(sink.write(&record(json!({"id": 2}))).unwrap_err().kind(), ErrorKind::DiskFull);
+    assert_eq!(sink.finish().unwrap_err().kind(), ErrorKind::DiskFull);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error_of_its_own_kind_that_names_the_path() {

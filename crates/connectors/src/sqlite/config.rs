@@ -13,6 +13,9 @@ use crate::{Error, ErrorKind};
 /// How long a lookup waits for a locked database unless the configuration says otherwise: one second.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The longest `busy_timeout` that is accepted: one hour.
+pub const MAX_BUSY_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// A table to look up by its key columns, or a query with named parameters in its place.
 ///
 /// ```
@@ -39,7 +42,7 @@ pub struct SqliteLookupConfig {
     /// `select name from airlines where carrier = $carrier`.
     #[serde(default)]
     pub query: Option<String>,
-    /// How long to wait for a database that somebody else has locked; `0ms` does not wait. Default: `1s`.
+    /// How long to wait for a database that somebody else has locked; `0ms` does not wait. Default: `1s`; at most `1h`.
     #[serde(default = "busy_timeout", with = "crate::duration")]
     #[schemars(with = "String")]
     pub busy_timeout: Duration,
@@ -92,7 +95,7 @@ impl SqliteLookupConfig {
     /// # Errors
     ///
     /// When not exactly one of `table` and `query` is given, or `columns` is empty, names a column twice, or comes
-    /// with a query.
+    /// with a query, or `busy_timeout` is above [`MAX_BUSY_TIMEOUT`].
     pub fn check(&self) -> Result<(), Error> {
         let problem = match (&self.table, &self.query, &self.columns) {
             (None, None, _) => "name the `table` to look up, or write a `query`",
@@ -100,6 +103,7 @@ impl SqliteLookupConfig {
             (None, Some(_), Some(_)) => "`columns` belongs to `table`; with `query` the statement names its columns",
             (_, _, Some(columns)) if columns.is_empty() => "`columns` is empty; remove it to get all columns",
             (_, _, Some(columns)) if has_duplicates(columns) => "`columns` names a column twice",
+            _ if self.busy_timeout > MAX_BUSY_TIMEOUT => "`busy_timeout` is more than an hour; make it shorter",
             _ => return Ok(()),
         };
         Err(Error::new(ErrorKind::Config, problem).in_file(&self.database))
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_or_a_query_but_not_both() {
+    fn what_makes_no_sense_is_refused() {
         let table = SqliteLookupConfig::table("a.db", "t");
         let query = SqliteLookupConfig::query("a.db", "select 1");
         let columns = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
@@ -190,7 +194,8 @@ mod tests {
             (SqliteLookupConfig { query: query.query.clone(), ..table.clone() }, "exclude each other"),
             (SqliteLookupConfig { columns: columns(&["a"]), ..query }, "belongs to `table`"),
             (SqliteLookupConfig { columns: columns(&[]), ..table.clone() }, "is empty"),
-            (SqliteLookupConfig { columns: columns(&["a", "a"]), ..table }, "twice"),
+            (SqliteLookupConfig { columns: columns(&["a", "a"]), ..table.clone() }, "twice"),
+            (SqliteLookupConfig { busy_timeout: Duration::MAX, ..table }, "more than an hour"),
         ] {
             let error = config.check().unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

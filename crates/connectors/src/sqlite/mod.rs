@@ -8,7 +8,7 @@ mod error;
 mod load;
 mod lookup;
 
-pub use config::{BUSY_TIMEOUT, SqliteLoadConfig, SqliteLookupConfig, SqliteTableConfig};
+pub use config::{BUSY_TIMEOUT, MAX_BUSY_TIMEOUT, SqliteLoadConfig, SqliteLookupConfig, SqliteTableConfig};
 pub use load::{LoadReport, TableReport, load, load_if_missing};
 pub use lookup::SqliteLookup;
 

@@ -66,6 +66,40 @@ fn a_null_in_the_key_is_missing_even_when_the_table_holds_a_null() {
 }
 
 #[test]
+fn a_null_in_the_key_of_a_query_is_not_asked_for_either() {
+    let database = Database::planes();
+    let mut lookup = open(&database.query("select seats from planes where year is $year"), &["year"]).unwrap();
+    assert_eq!(answers(&mut lookup, json!([[null], [1999]])), [json!(null), json!({"seats": 149})]);
+}
+
+#[test]
+fn all_keys_of_a_call_see_the_same_state_while_another_connection_writes() {
+    const ROUNDS: usize = 200;
+    let database =
+        Database::new("pragma journal_mode = wal; create table t (k, v); insert into t values (1, 0), (2, 0)");
+    let mut lookup = open(&database.table("t"), &["k"]).unwrap();
+    let keys: Vec<Key> = (0..100).map(|n| vec![json!(1 + n % 2)]).collect();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let Database { folder: _folder, connection } = database;
+    let writing = std::thread::spawn(move || {
+        connection.execute_batch("pragma synchronous = off").unwrap();
+        let mut commits = 0_u64;
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            connection.execute("update t set v = v + 1", []).unwrap();
+            commits += 1;
+        }
+        commits
+    });
+    for _ in 0..ROUNDS {
+        let answers = lookup.lookup(&keys).unwrap();
+        let states: Vec<_> = answers.iter().map(|row| row.as_ref().unwrap()["v"].as_i64().unwrap()).collect();
+        assert!(states.iter().all(|state| *state == states[0]), "two states in one call: {states:?}");
+    }
+    drop(stop);
+    assert!(writing.join().unwrap() > 0);
+}
+
+#[test]
 fn of_several_rows_the_first_by_rowid_is_the_answer() {
     let database = Database::new(
         "create table t (id integer primary key, a, b); create index t_ab on t (a, b desc);
