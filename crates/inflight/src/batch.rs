@@ -11,7 +11,7 @@ use crate::function::{Cancellation, Function};
 /// For services that answer by key and in any order, see [`by_key`].
 ///
 /// ```
-/// use inflight::BatchFunction;
+/// use inflight::{BatchFunction, BatchResult};
 ///
 /// struct Squares;
 ///
@@ -19,7 +19,7 @@ use crate::function::{Cancellation, Function};
 ///     type Output = u64;
 ///     type Error = String;
 ///
-///     async fn invoke(&self, records: Vec<u64>) -> Result<Vec<Result<u64, String>>, String> {
+///     async fn invoke(&self, records: Vec<u64>) -> BatchResult<u64, String> {
 ///         Ok(records.into_iter().map(|n| n.checked_mul(n).ok_or_else(|| format!("{n} is too large"))).collect())
 ///     }
 /// }
@@ -38,10 +38,7 @@ pub trait BatchFunction<I>: Send + Sync + 'static {
     ///
     /// # Errors
     /// An error for the batch is one for each of its records.
-    fn invoke(
-        &self,
-        inputs: Vec<I>,
-    ) -> impl Future<Output = Result<Vec<Result<Self::Output, Self::Error>>, Self::Error>> + Send;
+    fn invoke(&self, inputs: Vec<I>) -> impl Future<Output = BatchResult<Self::Output, Self::Error>> + Send;
 
     /// As [`AsyncFunction::open`](crate::AsyncFunction::open).
     ///
@@ -70,6 +67,9 @@ pub trait BatchFunction<I>: Send + Sync + 'static {
         Cancellation::Drop
     }
 }
+
+/// A result for each record of a batch, or an error for all of them.
+pub type BatchResult<O, E> = Result<Vec<Result<O, E>>, E>;
 
 /// Many records, one call.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +159,7 @@ where
     type Output = Option<O>;
     type Error = E;
 
-    async fn invoke(&self, inputs: Vec<I>) -> Result<Vec<Result<Option<O>, E>>, E> {
+    async fn invoke(&self, inputs: Vec<I>) -> BatchResult<Option<O>, E> {
         let keys: Vec<K> = inputs.iter().map(&self.key).collect();
         let mut asked = std::collections::HashSet::with_capacity(keys.len());
         let once = keys.iter().filter(|key| asked.insert(*key)).cloned().collect();

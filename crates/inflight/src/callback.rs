@@ -29,26 +29,25 @@ use tokio::sync::oneshot;
 /// # });
 /// ```
 pub struct ResultFuture<T, E = Abandoned> {
-    sender: Arc<Mutex<Option<oneshot::Sender<Result<T, E>>>>>,
+    /// Taken by the first completion.
+    sender: Arc<Mutex<Option<Sender<T, E>>>>,
 }
+
+type Sender<T, E> = oneshot::Sender<Result<T, E>>;
 
 impl<T, E: From<Abandoned>> ResultFuture<T, E> {
     /// A promise, and the future that its completion resolves.
-    #[expect(clippy::new_ret_no_self, reason = "it comes with its other half, like a channel")]
-    #[must_use]
     pub fn new() -> (Self, Completion<T, E>) {
         let (sender, receiver) = oneshot::channel();
         (Self { sender: Arc::new(Mutex::new(Some(sender))) }, Completion { receiver })
     }
 
     /// Completes the call with a result. False: it was complete already, or has been given up.
-    #[expect(clippy::must_use_candidate, reason = "most callers do not care who was first")]
     pub fn complete(&self, value: T) -> bool {
         self.send(Ok(value))
     }
 
     /// Completes the call with an error. False: it was complete already, or has been given up.
-    #[expect(clippy::must_use_candidate, reason = "most callers do not care who was first")]
     pub fn complete_exceptionally(&self, error: E) -> bool {
         self.send(Err(error))
     }
@@ -57,7 +56,7 @@ impl<T, E: From<Abandoned>> ResultFuture<T, E> {
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.as_ref().is_none_or(oneshot::Sender::is_closed)
+        sender.as_ref().is_none_or(Sender::is_closed)
     }
 
     fn send(&self, result: Result<T, E>) -> bool {

@@ -368,7 +368,7 @@ impl<O, E> Judge<O, E> {
     /// Whether a result is worth another attempt. Without a retry policy the queue does not care.
     fn judge(&self, result: Result<O, E>) -> Completion<Answer<O, E>> {
         let judged = catch_unwind(AssertUnwindSafe(|| {
-            let again = self.retry_if.as_ref().map_or(result.is_err(), |retry_if| retry_if(&result));
+            let again = self.retry_if.as_ref().map_or_else(|| result.is_err(), |retry_if| retry_if(&result));
             let after = match (&self.retry_after, &result) {
                 (Some(wish), Err(error)) if again => wish(error),
                 _ => None,

@@ -64,7 +64,7 @@ mod woken;
 #[doc = include_str!("../DIFFERENCES.md")]
 pub mod differences_from_flink {}
 
-pub use batch::{BatchFunction, Batched, ByKey, by_key};
+pub use batch::{BatchFunction, BatchResult, Batched, ByKey, by_key};
 pub use blocking::{Blocking, Pool, blocking};
 pub use callback::{Abandoned, Completion, ResultFuture};
 pub use element::Element;
