@@ -1,1 +1,93 @@
-//! inflight-sim
+//! The proof of `inflight-core`: a hostile world in virtual time, made from one seed.
+//!
+//! [`run`] makes a [`Scenario`] from a seed and lives through it: a source, a service that answers, fails, hangs, answers twice or
+//! too late, a consumer that is slow, a host that crashes and restores. Everything the queue does is
+//! checked twice, by [`Checker`], which knows the rules, and by [`Reference`], which knows what comes next.
+//!
+//! ```
+//! let report = inflight_sim::run(7, &inflight_sim::Options::default()).expect("seed 7 breaks no rule");
+//! assert!(report.emitted > 0);
+//! ```
+//!
+//! | file | idea |
+//! |---|---|
+//! | `scenario` | what a seed stands for |
+//! | `service` | what may happen to one call |
+//! | `world` | time passes: source, service, consumer, crashes |
+//! | `observed` | the queue with both checks around it |
+//! | `check` | the rules, from what can be seen from outside |
+//! | `reference` | the queue once more, by plain scans |
+//! | `coverage` | which fault met which situation |
+//! | `search` | many seeds on all cores |
+
+mod check;
+mod coverage;
+mod observed;
+mod reference;
+mod rng;
+mod scenario;
+mod search;
+mod service;
+mod trace;
+mod world;
+
+pub use check::Checker;
+pub use coverage::{Coverage, Fault, Situation};
+pub use observed::{Observed, Saved, Step};
+pub use reference::Reference;
+pub use rng::Rng;
+pub use scenario::{Arrival, Element, Finish, Scenario};
+pub use search::{Failure, Search, search};
+pub use trace::Trace;
+pub use world::{Report, run, run_scenario};
+
+/// What the world's records are: a number each, their place in the source.
+pub type Input = u64;
+
+/// What the world's service answers: for which record, and in which call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Output {
+    /// The record it belongs to.
+    pub input: Input,
+    /// The call it was made in, counted from 0 over the run.
+    pub call: u64,
+}
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub rule: &'static str,
+    /// By what.
+    pub what: String,
+}
+
+/// What to check and what to record.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The bug the queue has.
+    pub mutant: Option<inflight_core::Mutant>,
+    /// Check the rules.
+    pub rules: bool,
+    /// Compare with the reference model.
+    pub model: bool,
+    /// What to make of the trace.
+    pub trace: Trace,
+}
+
+impl Default for Options {
+    /// No bug, all checks, no trace.
+    fn default() -> Self {
+        Self { mutant: None, rules: true, model: true, trace: Trace::Off }
+    }
+}
+
+/// Gives back a [`Violation`] of a rule unless a condition holds.
+macro_rules! ensure {
+    ($holds:expr, $rule:expr, $($what:tt)+) => {
+        if !$holds {
+            return Err($crate::Violation { rule: $rule, what: format!($($what)+) });
+        }
+    };
+}
+pub(crate) use ensure;
