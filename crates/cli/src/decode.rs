@@ -6,6 +6,7 @@
 
 mod error;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::de::value::StrDeserializer;
@@ -20,15 +21,36 @@ use crate::yaml::{Entry, Node, Value};
 
 /// Decodes a value; `key_at` is the key that names it.
 ///
-/// `None` when there was a fault, which is then among `faults`.
+/// `None` when there were faults, which are then among `faults`: those of all keys of a group, not only the first.
 pub(crate) fn decode<T: DeserializeOwned>(node: &Node, key_at: &Range<usize>, faults: &mut Vec<Fault>) -> Option<T> {
-    match T::deserialize(Decoder { node, key_at }) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            faults.extend(error.faults(node, key_at));
-            None
-        }
+    let error = match T::deserialize(Decoder { node, key_at }) {
+        Ok(value) => return Some(value),
+        Err(error) => error,
+    };
+    let mut found = error.faults(node, key_at);
+    let mut rest = node.clone();
+    // Serde stops at the first fault, so the keys that are wrong are taken out until nothing more is found.
+    while let Value::Group(entries) = &mut rest.value
+        && remove_faulty(entries, &found)
+    {
+        faults.append(&mut found);
+        let first = entries.first()?.key_at.start;
+        let again = T::deserialize(Decoder { node: &rest, key_at }).err();
+        found = again.map(|error| error.faults(&rest, key_at)).unwrap_or_default();
+        // A key that seems to be missing now may be one that was taken out.
+        found.retain(|fault| fault.at.start >= first);
     }
+    faults.append(&mut found);
+    None
+}
+
+/// Removes the entries in which these faults stand; whether there were any.
+fn remove_faulty(entries: &mut Vec<Entry>, faults: &[Fault]) -> bool {
+    let holder = |fault: &Fault| entries.iter().rposition(|entry| entry.key_at.start <= fault.at.start);
+    let faulty: BTreeSet<usize> = faults.iter().filter_map(holder).collect();
+    // From the end, so that positions stay what they are.
+    faulty.iter().rev().for_each(|index| drop(entries.remove(*index)));
+    !faulty.is_empty()
 }
 
 /// The entries of a group whose keys must be among `known`; other keys become faults.
@@ -444,6 +466,13 @@ mod tests {
             three("7", "expected a list, such as [a, b], found the number 7", ""),
         ];
         assert_eq!(faults, expected);
+    }
+
+    #[test]
+    fn several_wrong_values_are_found_at_once() {
+        let faults = shelf("{ books: [{ pages: x, read: 1 }], dept: 1, name: 7, light: lmap, depth: -1 }").unwrap_err();
+        let places: Vec<&str> = faults.iter().map(|(at, ..)| at.as_str()).collect();
+        assert_eq!(places, ["dept", "x", "7", "lmap", "-1"]);
     }
 
     #[test]
