@@ -1,0 +1,192 @@
+//! Sources and sinks that keep a dataflow's memory bounded: credits.
+//!
+//! ```text
+//!             +--------------------------- credits ---------------------------+
+//!             v                                                               |
+//!   source (holds credits, stops without) --> async operators, exchanges --> sink
+//! ```
+//! A source starts with a number of credits, spends one per record, and stops when it has none; the sink gives one back for each
+//! record it has dealt with, to the worker the record came from. So at most that many records are anywhere in between, whatever
+//! timely's queues could hold.
+//!
+//! The loop makes no cycle for progress tracking: its edges are connected to no other port, and credits travel under no capability.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::task::Waker;
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::CapabilitySet;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+use timely::progress::Timestamp;
+
+use crate::wake::OperatorWaker;
+
+/// Credits for one worker: who, and how many.
+type Grant = (u64, u64);
+
+/// The way back of credits, between a source and its sink.
+pub struct Credits<'s, T: Timestamp> {
+    builder: OperatorBuilder<'s, T>,
+    output: Output<T, Vec<Grant>>,
+}
+
+/// What a source has to give.
+#[derive(Debug)]
+pub enum Produced<D> {
+    /// Records, at most as many as were asked for.
+    Records(Vec<D>),
+    /// Nothing now; the waker will be called when there is.
+    Nothing,
+    /// Nothing any more.
+    End,
+}
+
+/// A source that never has more than `credits` records of this worker on their way to the sink.
+///
+/// `start` gets a waker that makes the source look again, from any thread, and returns what produces up to so many records.
+///
+/// # Panics
+/// If `credits` is zero.
+pub fn source<'s, T, D, Produce>(
+    scope: Scope<'s, T>,
+    credits: u64,
+    start: impl FnOnce(Waker) -> Produce,
+) -> (StreamVec<'s, T, D>, Credits<'s, T>)
+where
+    T: Timestamp,
+    D: 'static,
+    Produce: FnMut(u64) -> Produced<D> + 'static,
+{
+    assert!(credits > 0, "a source without credits never produces anything");
+    let mut back = OperatorBuilder::new("Credits".into(), scope);
+    let (back_output, returned) = back.new_output::<Vec<Grant>>();
+
+    let mut builder = OperatorBuilder::new("Source".into(), scope);
+    let mut returned = builder.new_input_connection(returned, Pipeline, []);
+    let (output, records) = builder.new_output_connection::<Vec<D>, _>([]);
+    let mut output = OutputBuilder::<T, CapacityContainerBuilder<Vec<D>>>::from(output);
+    let address = builder.operator_info().address;
+    let activator = scope.activator_for(address.clone());
+    let (wake, waker) = OperatorWaker::new(scope.worker().sync_activator_for(address.to_vec()));
+    let mut produce = start(waker);
+
+    builder.build(move |mut capabilities| {
+        let mut capability = capabilities.pop();
+        let mut credits = credits;
+        move |_| {
+            wake.begin();
+            returned.for_each(|_, grants| credits += grants.drain(..).map(|(_, count)| count).sum::<u64>());
+            if let (Some(held), 1..) = (&capability, credits) {
+                match produce(credits) {
+                    Produced::Records(records) => {
+                        credits = credits.saturating_sub(records.len() as u64);
+                        output.activate().session(held).give_iterator(records.into_iter());
+                        activator.activate();
+                    }
+                    Produced::Nothing => {}
+                    Produced::End => capability = None,
+                }
+            }
+            if wake.end() {
+                activator.activate();
+            }
+        }
+    });
+    (records, Credits { builder: back, output: back_output })
+}
+
+/// The other end: takes records, and gives their credits back when `consume` has dealt with them.
+///
+/// `start` gets a waker that makes the sink look again, from any thread, and returns what takes records from the front of the queue, as
+/// many as it can now. `origin` tells which worker's source a record came from.
+pub fn sink<'s, T, D, Consume>(
+    records: StreamVec<'s, T, D>,
+    credits: Credits<'s, T>,
+    origin: impl Fn(&D) -> u64 + 'static,
+    start: impl FnOnce(Waker) -> Consume,
+) where
+    T: Timestamp,
+    D: 'static,
+    Consume: FnMut(&mut VecDeque<D>) + 'static,
+{
+    let scope = records.scope();
+    let mut builder = OperatorBuilder::new("Sink".into(), scope);
+    let mut input = builder.new_input(records, Pipeline);
+    let (output, returned) = builder.new_output_connection::<Vec<Grant>, _>([]);
+    let mut output = OutputBuilder::<T, CapacityContainerBuilder<Vec<Grant>>>::from(output);
+    let address = builder.operator_info().address;
+    let activator = scope.activator_for(address.clone());
+    let (wake, waker) = OperatorWaker::new(scope.worker().sync_activator_for(address.to_vec()));
+    let mut consume = start(waker);
+
+    builder.build(move |mut capabilities| {
+        // Keeps the dataflow going while records wait here, and the way back open.
+        let mut capability = capabilities.pop();
+        let nothing = CapabilitySet::<T>::new();
+        let mut waiting: VecDeque<D> = VecDeque::new();
+        let mut origins: VecDeque<u64> = VecDeque::new();
+        move |frontiers| {
+            wake.begin();
+            input.for_each(|_, batch| {
+                origins.extend(batch.iter().map(&origin));
+                waiting.extend(batch.drain(..));
+            });
+            consume(&mut waiting);
+            let done = origins.len() - waiting.len();
+            if done > 0 {
+                output.activate().session(&nothing).give_iterator(grants(origins.drain(..done)).into_iter());
+            }
+            if waiting.is_empty() && frontiers[0].is_empty() {
+                capability = None;
+            }
+            let _held = &capability;
+            if wake.end() {
+                activator.activate();
+            }
+        }
+    });
+    close(credits, returned);
+}
+
+/// Joins the two ends: each grant goes to its worker.
+fn close<'s, T: Timestamp>(credits: Credits<'s, T>, returned: StreamVec<'s, T, Grant>) {
+    let Credits { mut builder, output } = credits;
+    let mut input = builder.new_input_connection(returned, Exchange::new(|grant: &Grant| grant.0), []);
+    let mut output = OutputBuilder::<T, CapacityContainerBuilder<Vec<Grant>>>::from(output);
+    builder.build(move |mut capabilities| {
+        // Without a capability timely would shut the loop down at once.
+        let mut capability = capabilities.pop();
+        let nothing = CapabilitySet::<T>::new();
+        move |frontiers| {
+            let mut output = output.activate();
+            input.for_each(|_, grants| output.session(&nothing).give_container(grants));
+            if frontiers[0].is_empty() {
+                capability = None;
+            }
+            let _held = &capability;
+        }
+    });
+}
+
+/// One grant for each run of records from the same worker.
+fn grants(origins: impl Iterator<Item = u64>) -> Vec<Grant> {
+    let mut grants: Vec<Grant> = Vec::new();
+    for origin in origins {
+        match grants.last_mut() {
+            Some((worker, count)) if *worker == origin => *count += 1,
+            _ => grants.push((origin, 1)),
+        }
+    }
+    grants
+}
+
+impl<T: Timestamp> fmt::Debug for Credits<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credits").finish_non_exhaustive()
+    }
+}
