@@ -71,14 +71,16 @@ pub struct Options {
     pub rules: bool,
     /// Compare with the reference model.
     pub model: bool,
+    /// Time passes while the host works: when it polls, it has not heard of the latest.
+    pub hears_late: bool,
     /// What to make of the trace.
     pub trace: Trace,
 }
 
 impl Default for Options {
-    /// No bug, all checks, no trace.
+    /// No bug, all checks, a host that is quick, no trace.
     fn default() -> Self {
-        Self { mutant: None, rules: true, model: true, trace: Trace::Off }
+        Self { mutant: None, rules: true, model: true, hears_late: false, trace: Trace::Off }
     }
 }
 

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use inflight_sim::{Options, Scenario, Trace, run, search};
 
-const USAGE: &str = "usage: inflight-sim [--seeds COUNT] [--first SEED] [--coverage] | --seed SEED [--trace]";
+const USAGE: &str =
+    "usage: inflight-sim [--seeds COUNT] [--first SEED] [--coverage] | --seed SEED [--trace], each with [--hears-late]";
 
 struct Arguments {
     seeds: u64,
@@ -17,6 +18,13 @@ struct Arguments {
     seed: Option<u64>,
     trace: bool,
     coverage: bool,
+    hears_late: bool,
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options { hears_late: self.hears_late, model: !self.hears_late, ..Options::default() }
+    }
 }
 
 fn main() -> ExitCode {
@@ -28,13 +36,14 @@ fn main() -> ExitCode {
         }
     };
     match arguments.seed {
-        Some(seed) => one(seed, arguments.trace),
+        Some(seed) => one(seed, &arguments),
         None => many(&arguments),
     }
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut arguments = Arguments { seeds: 100_000, first: 0, seed: None, trace: false, coverage: false };
+    let mut arguments =
+        Arguments { seeds: 100_000, first: 0, seed: None, trace: false, coverage: false, hears_late: false };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let mut number = || {
@@ -46,6 +55,7 @@ fn arguments() -> Result<Arguments, String> {
             "--first" => arguments.first = number()?,
             "--seed" => arguments.seed = Some(number()?),
             "--trace" => arguments.trace = true,
+            "--hears-late" => arguments.hears_late = true,
             "--coverage" => arguments.coverage = true,
             _ => return Err(format!("unknown argument {name:?}")),
         }
@@ -53,9 +63,10 @@ fn arguments() -> Result<Arguments, String> {
     Ok(arguments)
 }
 
-fn one(seed: u64, trace: bool) -> ExitCode {
+fn one(seed: u64, arguments: &Arguments) -> ExitCode {
     println!("{}", Scenario::new(seed));
-    let options = Options { trace: if trace { Trace::Print } else { Trace::Hash }, ..Options::default() };
+    let trace = if arguments.trace { Trace::Print } else { Trace::Hash };
+    let options = Options { trace, ..arguments.options() };
     match run(seed, &options) {
         Ok(report) => {
             println!(
@@ -73,7 +84,7 @@ fn one(seed: u64, trace: bool) -> ExitCode {
 
 fn many(arguments: &Arguments) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let search = search(arguments.first, arguments.seeds, threads, &Options::default());
+    let search = search(arguments.first, arguments.seeds, threads, &arguments.options());
     println!("{search}");
     if arguments.coverage {
         println!("{}", search.coverage);

@@ -168,20 +168,20 @@ impl Observed {
         self.compare(now)
     }
 
-    /// The next thing to do.
+    /// The next thing to do, for a host that has handed in everything that had happened by `heard`.
     ///
     /// # Errors
     /// The rule that is broken.
-    pub fn poll(&mut self, now: Time) -> Result<Step, Violation> {
+    pub fn poll(&mut self, now: Time, heard: Time) -> Result<Step, Violation> {
         let asleep = self.asleep.take();
-        let action = self.queue.poll(now);
+        let action = self.queue.poll_heard(now, heard);
         let inputs: Vec<Input> =
             if let Action::Call(id) = action { self.queue.inputs(id).copied().collect() } else { Vec::new() };
         self.tracer.note(format_args!("{} poll: {action:?} {inputs:?}", now.as_nanos()));
         if self.options.rules {
-            self.checker.polled(now);
+            self.checker.polled(now, heard);
             if let Some((wake_at, stats)) = asleep {
-                self.slept_well(now, action, wake_at, &stats)?;
+                self.slept_well((now, heard), action, wake_at, &stats)?;
             }
         }
         let step = match action {
@@ -202,7 +202,7 @@ impl Observed {
                 Step::Forget(id)
             }
             Action::Idle { wake_at } => {
-                self.judge(|checker| checker.idle_until(now, wake_at))?;
+                self.judge(|checker| checker.idle_until(now, heard, wake_at))?;
                 Step::Idle(wake_at)
             }
         };
@@ -217,12 +217,18 @@ impl Observed {
     }
 
     /// Before the time to wake up nothing happens; at it something does.
-    fn slept_well(&self, now: Time, action: Action, wake_at: Option<Time>, before: &Stats) -> Result<(), Violation> {
+    fn slept_well(
+        &self,
+        (now, heard): (Time, Time),
+        action: Action,
+        wake_at: Option<Time>,
+        before: &Stats,
+    ) -> Result<(), Violation> {
         let stats = Stats { timers: before.timers, ..self.queue.stats() };
         if wake_at.is_none_or(|at| now < at) {
             let quiet = action == Action::Idle { wake_at } && stats == *before;
             ensure!(quiet, "nothing happens before wake_at", "{action:?} at {now:?}, before {wake_at:?}");
-        } else {
+        } else if wake_at.is_some_and(|at| heard >= at) {
             let reason = !matches!(action, Action::Idle { .. }) || stats != *before;
             ensure!(reason, "a wake-up has a reason", "nothing to do at {now:?}");
         }

@@ -58,6 +58,9 @@ struct World<'a> {
     scenario: &'a Scenario,
     rng: Rng,
     now: Ticks,
+    /// Everything that had happened by then has been handed in.
+    heard: Ticks,
+    hears_late: bool,
     turns: u64,
     observed: Observed,
     coverage: Coverage,
@@ -115,6 +118,8 @@ impl<'a> World<'a> {
             scenario,
             rng: Rng::new(!scenario.seed),
             now: 0,
+            heard: 0,
+            hears_late: options.hears_late,
             turns: 0,
             observed,
             coverage: Coverage::default(),
@@ -145,6 +150,10 @@ impl<'a> World<'a> {
     /// Everything there is to do now, once. False if there was nothing.
     fn turn(&mut self) -> Result<bool, Violation> {
         let mut busy = self.take_answers()?;
+        self.heard = self.now;
+        if self.hears_late && self.rng.one_in(2) {
+            self.now += self.rng.below(12);
+        }
         busy |= self.take_source()?;
         busy |= self.finish_input()?;
         busy |= self.be_a_host()?;
@@ -319,6 +328,7 @@ impl<'a> World<'a> {
     fn crash(&mut self) -> Result<(), Violation> {
         let rng = &mut self.rng;
         self.now += rng.below(20);
+        self.heard = self.now;
         let now = Time::from_nanos(self.now);
         let mut config = self.observed.config().clone();
         config.event_time = rng.pick(&[config.event_time, config.event_time, EventTime::Frontier, EventTime::Strict]);
@@ -344,7 +354,7 @@ impl<'a> World<'a> {
     fn poll(&mut self) -> Result<bool, Violation> {
         let mut busy = false;
         loop {
-            match self.observed.poll(self.time())? {
+            match self.observed.poll(self.time(), Time::from_nanos(self.heard))? {
                 Step::Call { id, number, inputs } => self.make_call(id, number, inputs)?,
                 Step::Cancel(id) => self.cancel(id)?,
                 Step::Forget(id) => {
@@ -352,7 +362,7 @@ impl<'a> World<'a> {
                 }
                 Step::Idle(wake_at) => {
                     self.wake_at = wake_at.map(Time::as_nanos);
-                    return Ok(busy);
+                    return Ok(busy || wake_at.is_some_and(|at| at <= self.time()));
                 }
             }
             busy = true;

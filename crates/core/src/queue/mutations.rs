@@ -36,6 +36,10 @@ impl<I, O> Queue<I, O> {
         }
     }
 
+    pub(super) fn starts_late(&self) -> bool {
+        [Mutant::B17, Mutant::B22, Mutant::B24].into_iter().any(|mutant| self.config.has(mutant))
+    }
+
     pub(super) fn survives_deadline(&mut self, now: Time, index: u32) -> bool {
         if self.config.has(Mutant::B24) && self.entries.at(index).state == State::BackingOff {
             return true;

@@ -54,14 +54,14 @@ impl<I, O> Queue<I, O> {
 
     /// Waiting -> Calling, for as many records as share a call.
     pub(super) fn start_call(&mut self, now: Time) -> Option<CallId> {
-        self.skip_dead();
+        self.skip_dead(now);
         let full = self.in_line >= self.config.batch.size;
-        if !full && self.lingers_until(now).is_some() {
+        if self.in_line == 0 || (!full && self.lingers_until(now).is_some()) {
             return None;
         }
         let call = self.calls.start(now);
         for _ in 0..self.config.batch.size {
-            self.skip_dead();
+            self.skip_dead(now);
             let Some(id) = self.line.pop_front() else { break };
             self.in_line -= 1;
             self.join(id.index, call);
@@ -106,9 +106,20 @@ impl<I, O> Queue<I, O> {
         (now < until).then_some(until)
     }
 
-    fn skip_dead(&mut self) {
-        let entries = &self.entries;
-        while self.line.pop_front_if(|id| !entries.find(*id).is_some_and(|entry| entry.in_line)).is_some() {}
+    /// Passes over those at the front of the line who have timed out, or are about to: a call would come too late for them, also
+    /// if the host is behind with what it has heard.
+    fn skip_dead(&mut self, now: Time) {
+        while let Some(&id) = self.line.front() {
+            let entry = self.entries.find(id).filter(|entry| entry.in_line);
+            if entry.is_some_and(|entry| now < entry.deadline || self.starts_late()) {
+                return;
+            }
+            let about_to = entry.is_some();
+            self.line.pop_front();
+            if about_to {
+                self.time_out(now, id.index, Clock::Deadline);
+            }
+        }
     }
 
     /// Calling -> Decided or BackingOff: an attempt has ended.
@@ -282,7 +293,11 @@ impl<I, O> Queue<I, O> {
     /// What the host is to stop or to let go of. A call that has ended before it was told needs no stopping.
     pub(super) fn next_cancel(&mut self) -> Option<Action> {
         let calls = &self.calls;
-        while self.cancels.pop_front_if(|next| matches!(*next, Action::Cancel(call) if calls.find(call).is_none())).is_some() {}
+        while self
+            .cancels
+            .pop_front_if(|next| matches!(*next, Action::Cancel(call) if calls.find(call).is_none()))
+            .is_some()
+        {}
         self.cancels.pop_front()
     }
 

@@ -15,12 +15,18 @@ enum Next {
 }
 
 impl Checker {
-    /// `poll(now)` is called: every clock is looked at.
-    pub(crate) fn polled(&mut self, now: Time) {
-        for input in self.inputs(|record| record.open && record.deadline.is_some_and(|at| at <= now)) {
+    /// The queue is polled: every clock is looked at, as it stood when the host heard of what had happened last.
+    pub(crate) fn polled(&mut self, now: Time, heard: Time) {
+        let due = |record: &Record, time: Time| record.open && record.deadline.is_some_and(|at| at <= time);
+        for input in self.inputs(|record| due(record, heard)) {
             self.time_out(now, input, Clock::Deadline);
         }
-        let due = |started: Time| self.config.timeout.is_some_and(|timeout| started + timeout <= now);
+        for input in self.inputs(|record| !record.calling && due(record, now)) {
+            // There is nothing to hear: it may time out at once, or when the host has caught up.
+            self.time_out(now, input, Clock::Deadline);
+            self.place(input).and_then(|place| self.at(place)).into_iter().for_each(|record| record.open = true);
+        }
+        let due = |started: Time| self.config.timeout.is_some_and(|timeout| started + timeout <= heard);
         let calls: Vec<_> =
             self.calls.iter().filter(|call| call.given_up.is_none() && due(call.started)).cloned().collect();
         for call in calls {
@@ -28,7 +34,7 @@ impl Checker {
                 self.attempt_timed_out(now, input);
             }
         }
-        if self.drain.is_some_and(|limit| limit <= now) {
+        if self.drain.is_some_and(|limit| limit <= heard) {
             for input in self.inputs(|record| record.open) {
                 self.time_out(now, input, Clock::Drain);
             }
@@ -40,21 +46,21 @@ impl Checker {
             }
         }
         let over =
-            |call: &Call| call.given_up.is_some_and(|at| self.config.grace.is_some_and(|grace| at + grace <= now));
+            |call: &Call| call.given_up.is_some_and(|at| self.config.grace.is_some_and(|grace| at + grace <= heard));
         self.overdue.extend(self.calls.iter().filter(|call| over(call)).cloned());
         self.calls.retain(|call| !over(call));
     }
 
     /// The queue said it has nothing to do before `wake_at`.
-    pub(crate) fn idle_until(&mut self, now: Time, wake_at: Option<Time>) -> Result<(), Violation> {
-        ensure!(wake_at.is_none_or(|at| at > now), "it wakes up later", "{wake_at:?} at {now:?}");
+    pub(crate) fn idle_until(&mut self, now: Time, heard: Time, wake_at: Option<Time>) -> Result<(), Violation> {
+        ensure!(wake_at.is_none_or(|at| at > heard), "it wakes up later", "{wake_at:?} at {now:?}");
         if self.over {
             ensure!(wake_at.is_none(), "nothing runs after the end", "{wake_at:?}");
         }
         let uncancelled = self.calls.iter().find(|call| call.given_up.is_some() && !call.cancelled);
         ensure!(uncancelled.is_none(), "what is given up is cancelled", "{uncancelled:?}");
         ensure!(self.overdue.is_empty(), "a call is forgotten after its grace", "{:?}", self.overdue);
-        let startable: Vec<_> = self.startable(now).collect();
+        let startable: Vec<_> = self.startable(heard).collect();
         let room = self.calls.len() < self.config.concurrency;
         let linger = self.config.batch.linger;
         let lingers =
@@ -63,7 +69,7 @@ impl Checker {
             ensure!(lingers, "what may start starts", "idle at {now:?} with {startable:?}");
             let since = |record: &&Record| record.retry.map_or(record.admitted, |(_, to)| to.max(record.admitted));
             let until = startable.iter().map(|record| since(record) + linger).min();
-            let in_time = until.is_some_and(|until| now < until && wake_at.is_some_and(|at| at <= until));
+            let in_time = until.is_some_and(|until| heard < until && wake_at.is_some_and(|at| at <= until));
             // With keys it may have waited for its turn until now.
             ensure!(
                 in_time || self.config.order == Order::KeySerial,

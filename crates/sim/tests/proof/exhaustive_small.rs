@@ -193,7 +193,7 @@ impl<'a> Story<'a> {
                 self.observed.end(self.now)?;
             }
             while self.take_output()? {}
-            match self.observed.poll(self.now)? {
+            match self.observed.poll(self.now, self.now)? {
                 Step::Call { id, number, inputs } => {
                     self.calls.push(Call { id, number, inputs, state: CallState::OnWire })
                 }

@@ -52,3 +52,22 @@ fn a_call_that_ended_before_its_cancellation_is_not_cancelled() {
             .collect();
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::TimedOut { .. })), "{outcomes:?}");
 }
+
+/// Seed 8 with a host that hears late: a retry came due before what the host had heard of, its deadline after; by the host's own
+/// clock both were past. It was called all the same.
+#[test]
+fn a_busy_host_makes_no_call_that_comes_too_late() {
+    let mut queue = queue(|config| {
+        config.concurrency = 1;
+        config.deadline = Some(Duration::from_nanos(8));
+    });
+    queue.handle_record(at(0), 0, None, 1);
+    queue.handle_record(at(0), 0, None, 2);
+    let Action::Call(first) = queue.poll(at(0)) else { panic!("no call") };
+    queue.handle_completion(at(7), first, [Completion::Done(1)]);
+    assert_eq!(queue.poll_heard(at(9), at(7)), Action::Idle { wake_at: None });
+    let second = [queue.emit(), queue.emit()].into_iter().flatten().nth(1);
+    let Some(Emit::Record(second)) = second else { panic!("{second:?}") };
+    assert_eq!((second.input, second.attempts, second.decided), (2, 0, at(9)));
+    assert!(matches!(second.outcome, Outcome::TimedOut { .. }));
+}

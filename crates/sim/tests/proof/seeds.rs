@@ -16,6 +16,17 @@ fn no_seed_breaks_a_rule() {
     }
 }
 
+/// The host hears of answers only after it looked at the clock. The model knows nothing of that, the rules do.
+#[test]
+fn no_seed_breaks_a_rule_when_the_host_is_busy() {
+    let options = Options { hears_late: true, model: false, ..Options::default() };
+    let search = search(number("INFLIGHT_SEED", 0), number("INFLIGHT_SEEDS", SEEDS) / 5, threads(), &options);
+    println!("{search}");
+    if let Some(failure) = search.failure {
+        panic!("{failure} --hears-late");
+    }
+}
+
 #[test]
 fn a_seed_runs_the_same_way_twice() {
     let hash = |seed| run(seed, &Options { trace: Trace::Hash, ..Options::default() }).expect("no rule is broken").hash;
