@@ -9,9 +9,11 @@ use crate::config::Config;
 #[allow(missing_docs, reason = "the table in `describe` says what each is")]
 pub enum Mutant {
     B2,
+    B3,
     B4,
     B9,
     B12,
+    B13,
     B17,
     B18,
     B22,
@@ -23,17 +25,23 @@ pub enum Mutant {
     B30,
     B32,
     S6,
+    S15,
+    S22,
+    S53,
     S60,
     S71,
+    S91,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::B2,
+        Self::B3,
         Self::B4,
         Self::B9,
         Self::B12,
+        Self::B13,
         Self::B17,
         Self::B18,
         Self::B22,
@@ -45,8 +53,12 @@ impl Mutant {
         Self::B30,
         Self::B32,
         Self::S6,
+        Self::S15,
+        Self::S22,
+        Self::S53,
         Self::S60,
         Self::S71,
+        Self::S91,
     ];
 
     /// The Flink issue, if there is one, and what goes wrong.
@@ -54,9 +66,11 @@ impl Mutant {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::B2 => "FLINK-5652: timers of completed records are kept",
+            Self::B3 => "FLINK-6435: a record that timed out does not leave until another one is answered",
             Self::B4 => "FLINK-7949: records restored beyond the capacity never start",
             Self::B9 => "FLINK-13491: the end of input overtakes records in flight",
             Self::B12 => "FLINK-22573: a completed record times out",
+            Self::B13 => "FLINK-24686: a record that times out gets no outcome, and its slot is lost",
             Self::B17 => "FLINK-30477: a retry starts after the record timed out",
             Self::B18 => "FLINK-33698: the backoff of one record is spoiled by the others'",
             Self::B22 => "FLINK-38082: a record that ran out of time is tried again",
@@ -68,8 +82,12 @@ impl Mutant {
             Self::B30 => "FLINK-39532: answers of a batch go to the wrong records",
             Self::B32 => "no ticket: a snapshot scrambles the order of records",
             Self::S6 => "S6, S51: a call that was given up no longer counts, though it has not ended",
+            Self::S15 => "S15: records pass watermarks though the rule is strict",
+            Self::S22 => "S22: a late answer overwrites an outcome",
+            Self::S53 => "S53: one attempt too many",
             Self::S60 => "S60: a straggler of an earlier attempt is taken for this one's answer",
             Self::S71 => "S71: the end of input forces an extra attempt",
+            Self::S91 => "S91: two calls of a key run at a time",
         }
     }
 }

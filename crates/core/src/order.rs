@@ -31,12 +31,13 @@ enum Exits {
 
 impl Departures {
     pub(crate) fn new(config: &Config, watermark: Option<Timestamp>) -> Self {
+        let event_time = if config.has(Mutant::S15) { EventTime::Frontier } else { config.event_time };
         Self {
             keys: config.order.is_keyed().then(KeyChains::new),
-            serial: config.order == Order::KeySerial,
+            serial: config.order == Order::KeySerial && !config.has(Mutant::S91),
             exits: match config.order {
                 Order::Ordered => Exits::Arrival(Arrival::default(), watermark),
-                _ => Exits::Fences(Fences::new(config.event_time, watermark, !config.has(Mutant::B28))),
+                _ => Exits::Fences(Fences::new(event_time, watermark, !config.has(Mutant::B28))),
             },
         }
     }

@@ -202,7 +202,8 @@ impl<I, O> Queue<I, O> {
         while index != NONE {
             let entry = self.entries.at(index);
             let next = entry.next_in_call;
-            let waits = entry.state == State::Calling && entry.call == call.index && state == CallState::OnWire;
+            let open = entry.state == State::Calling || (entry.state == State::Decided && self.config.has(Mutant::S22));
+            let waits = open && entry.call == call.index && state == CallState::OnWire;
             let completion = if waits || !self.config.has(Mutant::B30) { completions.next() } else { None };
             if waits {
                 self.settle(now, index, completion);

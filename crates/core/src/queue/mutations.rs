@@ -36,6 +36,23 @@ impl<I, O> Queue<I, O> {
         }
     }
 
+    /// B3: only an answer makes the queue look for what may leave; it then finds those that timed out before.
+    pub(super) fn misses_hook(&mut self, index: u32) -> bool {
+        let timed_out = |outcome: &Option<Outcome<O>>| matches!(outcome, Some(Outcome::TimedOut { .. }));
+        if !self.config.has(Mutant::B3) || timed_out(&self.entries.at(index).outcome) {
+            return self.config.has(Mutant::B3);
+        }
+        for other in 0..self.entries.len() {
+            let entry = self.entries.at_mut(other);
+            // A decided record needs its `since` no more: it tells who has been found.
+            if entry.state == State::Decided && timed_out(&entry.outcome) && entry.since != Time::NEVER {
+                entry.since = Time::NEVER;
+                self.departures.decide(other);
+            }
+        }
+        false
+    }
+
     pub(super) fn starts_late(&self) -> bool {
         [Mutant::B17, Mutant::B22, Mutant::B24].into_iter().any(|mutant| self.config.has(mutant))
     }

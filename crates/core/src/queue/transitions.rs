@@ -139,7 +139,7 @@ impl<I, O> Queue<I, O> {
     pub(super) fn retry_at(&mut self, now: Time, index: u32, after: Option<Duration>) -> Option<Time> {
         let retry = self.config.retry.as_ref()?;
         let entry = self.entries.at(index);
-        if entry.attempts > retry.max_retries {
+        if entry.attempts > retry.max_retries + u32::from(self.config.has(Mutant::S53)) {
             return None;
         }
         let salt = self.config.seed ^ mix(entry.sequence).rotate_left(17) ^ u64::from(entry.attempts);
@@ -200,11 +200,16 @@ impl<I, O> Queue<I, O> {
         entry.last = None;
         entry.outcome = Some(outcome);
         self.stats.decided += 1;
-        self.departures.decide(index);
+        if !self.misses_hook(index) {
+            self.departures.decide(index);
+        }
     }
 
     /// The record's time is up, whatever it waits for.
     fn time_out(&mut self, now: Time, index: u32, clock: Clock) {
+        if self.config.has(Mutant::B13) {
+            return;
+        }
         let entry = self.entries.at_mut(index);
         let (was_calling, call) = (entry.state == State::Calling, entry.call);
         let last = entry.last.take();
