@@ -328,3 +328,6 @@ impl<I, O> Queue<I, O> {
         &self.config
     }
 }
+
+#[cfg(test)]
+mod tests;
