@@ -8,6 +8,9 @@ use inflight_core::{Backoff, Config, EventTime, Jitter, Order, Retry, RetryBudge
 use crate::Rng;
 use crate::service::{Service, Ticks};
 
+/// So many elements make a long run. What piles up shows only there.
+const LONG: usize = 300;
+
 /// One run, before it starts.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -60,7 +63,7 @@ pub enum Finish {
 }
 
 /// The process around the queue, and the consumer behind it. Chances are one in so many turns; 0 is never.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Host {
     /// It comes at most this much too late to poll.
     pub(crate) oversleeps: Ticks,
@@ -81,7 +84,7 @@ impl Scenario {
         let source = source(&mut rng);
         let may_lose = config.timeout.is_some() || config.deadline.is_some();
         let limit = rng.below(60);
-        Self {
+        let mut scenario = Self {
             seed,
             source,
             finish: rng.pick(&[Finish::End, Finish::End, Finish::Drain(limit), Finish::EndThenDrain(limit, limit / 2)]),
@@ -95,7 +98,41 @@ impl Scenario {
                 most_crashes: 3,
             },
             config,
+        };
+        if scenario.source.len() >= LONG {
+            match rng.below(3) {
+                0 => scenario.jam(),
+                1 => scenario.hurry(),
+                _ => {}
+            }
         }
+        scenario
+    }
+
+    /// The one slot on the wire is taken for ever, and records run out of time in front of it.
+    fn jam(&mut self) {
+        self.config.capacity = 32;
+        self.config.concurrency = 1;
+        self.config.timeout = None;
+        self.config.deadline = Some(span(8));
+        self.config.grace = Some(span(150));
+        self.service = Service { lost: 800, stubborn: 1000, ..self.service };
+        self.flood();
+    }
+
+    /// Most calls are over at once, some are not, and no clock ever runs out.
+    fn hurry(&mut self) {
+        self.config.capacity = 32;
+        self.config.concurrency = 32;
+        self.config.timeout = Some(span(400));
+        self.config.deadline = Some(span(900));
+        self.service = Service { latency: 1, slow: 0, lost: 5, broken: 0, fails: 0, ..self.service };
+        self.flood();
+    }
+
+    fn flood(&mut self) {
+        self.host = Host { oversleeps: 0, consumer: 0, reconfigures: 0, crashes: 0, ..self.host };
+        self.source.iter_mut().for_each(|arrival| arrival.gap = 0);
     }
 
     pub(crate) fn key(&self, input: crate::Input) -> u64 {
@@ -111,7 +148,9 @@ impl Scenario {
         let retry = self.config.retry.as_ref();
         let attempts = 1 + retry.map_or(0, |retry| u64::from(retry.max_retries));
         let wait = retry.map_or(0, |retry| (1..9).map(|n| retry.backoff.delay(n)).max().map_or(0, ticks)) + 50;
-        let each = attempts * (self.service.longest() + wait)
+        let clock = |span: Option<Duration>| span.map_or(0, ticks);
+        let each = attempts * (self.service.longest() + wait + clock(self.config.timeout) + clock(self.config.grace))
+            + clock(self.config.deadline)
             + ticks(self.config.batch.linger)
             + self.host.oversleeps * 8
             + self.host.consumer
@@ -193,7 +232,11 @@ fn retry(rng: &mut Rng) -> Retry {
 }
 
 fn source(rng: &mut Rng) -> Vec<Arrival> {
-    let count = if rng.one_in(4) { rng.within(20, 60) } else { rng.within(1, 20) };
+    let count = match rng.below(200) {
+        0 => rng.within(LONG as u64, 900),
+        1..50 => rng.within(20, 60),
+        _ => rng.within(1, 20),
+    };
     let keys = rng.pick(&[1, 2, 4, 1000]);
     let hot = rng.one_in(4);
     let (no_timestamps, disorder) = (rng.pick(&[0, 0, 20, 100]), rng.pick(&[0, 5, 40]));

@@ -33,7 +33,7 @@ pub(crate) enum Shape {
 }
 
 /// How the service behaves, on the whole. Of a thousand calls, so many ...
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Service {
     /// ... take at most this long.
     pub(crate) latency: Ticks,

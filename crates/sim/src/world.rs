@@ -337,6 +337,9 @@ impl<'a> World<'a> {
             config.capacity = rng.within(1, 12) as usize;
             config.concurrency = concurrency(rng, config.capacity);
         }
+        if rng.one_in(3) {
+            config.deadline = config.deadline.map(|_| Duration::from_nanos(rng.within(8, 120)));
+        }
         let fresh = rng.one_in(3);
         self.crashes += 1;
         self.restored =
