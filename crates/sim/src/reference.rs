@@ -5,14 +5,12 @@
 //! any choice is right: timers due in the same poll may fire in any order. Apart from that, records start in the order they came
 //! (those tried again before all others) and leave in the order they became free to ([`Record::free`]), watermarks first.
 
-use core::time::Duration;
+mod calls;
 
 use inflight_core::{
-    Action, CallId, Clock, Completion, Config, Emit, Emitted, EventTime, Held, Jitter, Order, Outcome, Progress,
-    Snapshot, Stats, Time, Timestamp,
+    Action, CallId, Config, Emit, Emitted, EventTime, Held, Order, Outcome, Progress, Snapshot, Stats, Time, Timestamp,
 };
 
-use crate::rng::Rng;
 use crate::{Input, Output, Violation, ensure};
 
 /// What the queue should be.
@@ -101,16 +99,9 @@ impl Reference {
         }
     }
 
-    pub(crate) fn record(
-        &mut self,
-        now: Time,
-        key: u64,
-        timestamp: Option<Timestamp>,
-        input: Input,
-        progress: Progress,
-    ) {
+    pub(crate) fn record(&mut self, now: Time, key: u64, timestamp: Option<Timestamp>, input: Input, spent: Progress) {
         let late = timestamp.is_none_or(|at| self.watermark.0.is_some_and(|watermark| at <= watermark));
-        let time = self.config.deadline.map(|all| progress.remaining.unwrap_or(all));
+        let time = self.config.deadline.map(|all| spent.remaining.unwrap_or(all));
         self.stats.accepted += 1;
         self.elements.push(Element::Record(Box::new(Record {
             input,
@@ -120,7 +111,7 @@ impl Reference {
             sequence: self.sequence,
             admitted: now,
             deadline: time.map_or(Time::NEVER, |time| now + time),
-            attempts: progress.attempts,
+            attempts: spent.attempts,
             state: State::Waiting,
             last: None,
             tried_again: false,
@@ -149,241 +140,8 @@ impl Reference {
         self.ended = true;
     }
 
-    pub(crate) fn drain(&mut self, now: Time, limit: Duration) {
-        if !self.over {
-            self.ended = true;
-            self.drain = Some(now + limit);
-        }
-    }
-
     pub(crate) const fn set_concurrency(&mut self, concurrency: usize) {
         self.config.concurrency = concurrency;
-    }
-
-    pub(crate) fn cancelled(&mut self, now: Time, call: CallId) {
-        if self.calls.iter().any(|other| other.id == call && other.given_up.is_some()) {
-            self.end_call(now, call);
-            self.next_step();
-        }
-    }
-
-    pub(crate) fn completion(&mut self, now: Time, call: CallId, completions: &[Completion<Output>]) {
-        let found = self.calls.iter().find(|other| other.id == call).cloned();
-        let wanted = found.as_ref().is_some_and(|call| call.given_up.is_none());
-        self.stats.stragglers += u64::from(!wanted);
-        let Some(found) = found else { return };
-        for (place, &(input, _)) in found.records.iter().enumerate() {
-            if wanted && self.find(input).is_some_and(|record| record.state == State::Calling) {
-                match completions.get(place).cloned() {
-                    Some(Completion::Done(output)) => self.decide(now, input, Outcome::Done(output)),
-                    Some(Completion::Retry { last, after }) => {
-                        self.retry_or(now, input, after, Some(last), Outcome::Done(last));
-                    }
-                    None => self.decide(now, input, Outcome::Unanswered),
-                }
-            }
-        }
-        self.end_call(now, call);
-        self.next_step();
-    }
-
-    /// What [`Queue::poll`](inflight_core::Queue::poll) did: was it right?
-    pub(crate) fn poll(&mut self, now: Time, action: Action, inputs: &[Input]) -> Result<(), Violation> {
-        self.fire(now);
-        if let Some(first) = self.cancels.first().map(|(step, _)| *step) {
-            let place = self.cancels.iter().position(|&(step, cancel)| step == first && cancel == action);
-            ensure!(place.is_some(), "model: actions", "{action:?}, but there is {:?} to do", self.cancels);
-            place.map(|place| self.cancels.remove(place));
-            return Ok(());
-        }
-        let mut line: Vec<_> =
-            self.records().filter_map(|record| Some((record.line?, record.input, record.admitted))).collect();
-        line.sort_unstable();
-        let room = self.calls.len() < self.config.concurrency;
-        let count = if room { line.len().min(self.config.batch.size) } else { 0 };
-        let waits = !self.config.batch.linger.is_zero()
-            && !self.calls.is_empty()
-            && !self.ended
-            && count < self.config.batch.size;
-        // Those first in line may have got there at once: a batch may wait for either.
-        let firsts =
-            line.iter().take_while(|other| other.0 == line[0].0).map(|other| other.2 + self.config.batch.linger);
-        let lingers: Vec<_> = firsts.filter(|until| count > 0 && waits && now < *until).collect();
-        match action {
-            Action::Call(id) => {
-                let must = line.iter().filter(|other| count == 0 || other.0 < line[count - 1].0).count();
-                let chosen: Vec<_> =
-                    inputs.iter().filter_map(|input| line.iter().find(|other| other.1 == *input)).collect();
-                let in_turn = chosen.is_sorted_by_key(|other| other.0)
-                    && chosen.iter().filter(|other| line[count - 1].0 > other.0).count() == must
-                    && chosen.iter().all(|other| other.0 <= line[count - 1].0);
-                ensure!(
-                    count > 0 && chosen.len() == count && inputs.len() == count && in_turn,
-                    "model: calls",
-                    "called {inputs:?}, in line {line:?}"
-                );
-                self.start(now, id, inputs);
-            }
-            Action::Idle { wake_at } => {
-                ensure!(count == 0 || !lingers.is_empty(), "model: calls", "idle, but in line are {line:?}");
-                let timers = self.timers().into_iter().min();
-                let all: Vec<_> = if lingers.is_empty() {
-                    vec![timers]
-                } else {
-                    lingers.iter().map(|at| Some(timers.map_or(*at, |other| other.min(*at)))).collect()
-                };
-                ensure!(all.contains(&wake_at), "model: wake_at", "{wake_at:?} instead of {all:?}");
-            }
-            other => ensure!(false, "model: actions", "{other:?} for no reason"),
-        }
-        Ok(())
-    }
-
-    fn timers(&self) -> Vec<Time> {
-        let open = || self.records().filter(|record| !matches!(record.state, State::Decided(..)));
-        let attempts = self
-            .calls
-            .iter()
-            .filter(|call| call.given_up.is_none())
-            .filter_map(|call| Some(call.started + self.config.timeout?));
-        let graces = self.calls.iter().filter_map(|call| Some(call.given_up? + self.config.grace?));
-        let backoffs =
-            open().filter_map(|record| if let State::BackingOff(at) = record.state { Some(at) } else { None });
-        let deadlines = open().map(|record| record.deadline).filter(|at| *at != Time::NEVER);
-        let drain = self.drain.filter(|_| open().count() > 0);
-        attempts.chain(graces).chain(backoffs).chain(deadlines).chain(drain).collect()
-    }
-
-    fn fire(&mut self, now: Time) {
-        let records: Vec<_> = self.records().cloned().collect();
-        for record in records.iter().filter(|record| !matches!(record.state, State::Decided(..))) {
-            if record.deadline <= now {
-                self.time_out(now, record.input, Clock::Deadline);
-            } else if matches!(record.state, State::BackingOff(at) if at <= now) {
-                self.at(record.input).state = State::Waiting;
-            }
-        }
-        for call in self.calls.clone() {
-            if call.given_up.is_some_and(|at| self.config.grace.is_some_and(|grace| at + grace <= now)) {
-                self.cancels.push((self.step, Action::Forget(call.id)));
-                self.end_call(now, call.id);
-            } else if call.given_up.is_none()
-                && self.config.timeout.is_some_and(|timeout| call.started + timeout <= now)
-            {
-                self.time_out_call(now, &call);
-            }
-        }
-        if self.drain.is_some_and(|limit| limit <= now) {
-            self.drain = None;
-            for record in records {
-                if self.find(record.input).is_some_and(|record| !matches!(record.state, State::Decided(..))) {
-                    self.time_out(now, record.input, Clock::Drain);
-                }
-            }
-        }
-        self.next_step();
-    }
-
-    fn time_out(&mut self, now: Time, input: Input, clock: Clock) {
-        let last = self.at(input).last;
-        self.decide(now, input, Outcome::TimedOut { clock, last });
-        let calling = |input| self.find(input).is_some_and(|record| record.state == State::Calling);
-        let unwanted = |call: &&Call| call.given_up.is_none() && !call.records.iter().any(|(input, _)| calling(*input));
-        let given_up: Vec<_> = self.calls.iter().filter(unwanted).map(|call| call.id).collect();
-        given_up.into_iter().for_each(|call| self.give_up(now, call));
-    }
-
-    fn time_out_call(&mut self, now: Time, call: &Call) {
-        self.stats.attempts_timed_out += 1;
-        let again = self.config.retry.as_ref().is_some_and(|retry| retry.timeouts);
-        for &(input, _) in &call.records {
-            if let Some(record) = self.find(input).filter(|record| record.state == State::Calling) {
-                let outcome = Outcome::TimedOut { clock: Clock::Attempt, last: record.last };
-                if again {
-                    self.retry_or(now, input, None, None, outcome);
-                } else {
-                    self.decide(now, input, outcome);
-                }
-            }
-        }
-        self.give_up(now, call.id);
-    }
-
-    fn give_up(&mut self, now: Time, id: CallId) {
-        self.calls.iter_mut().filter(|call| call.id == id).for_each(|call| call.given_up = Some(now));
-        self.cancels.push((self.step, Action::Cancel(id)));
-    }
-
-    fn retry_or(
-        &mut self,
-        now: Time,
-        input: Input,
-        after: Option<Duration>,
-        last: Option<Output>,
-        otherwise: Outcome<Output>,
-    ) {
-        let at = self.config.retry.clone().and_then(|retry| {
-            let record = self.find(input)?.clone();
-            let mut wait = retry.backoff.delay(record.attempts);
-            if retry.jitter == Jitter::Full {
-                let salt =
-                    self.config.seed ^ Rng::new(record.sequence).next().rotate_left(17) ^ u64::from(record.attempts);
-                wait = Duration::from_nanos(Rng::new(salt).below(wait.as_nanos() as u64 + 1));
-            }
-            let at = now + wait.max(after.unwrap_or_default());
-            let late = at >= record.deadline || self.drain.is_some_and(|limit| at >= limit);
-            if record.attempts > retry.max_retries || late {
-                return None;
-            }
-            let refused = retry.budget.is_some() && self.tokens < 1000;
-            self.stats.retries_refused += u64::from(refused);
-            self.tokens -= if retry.budget.is_some() && !refused { 1000 } else { 0 };
-            (!refused).then_some(at)
-        });
-        match at {
-            None => self.decide(now, input, otherwise),
-            Some(at) => {
-                let record = self.at(input);
-                record.last = last.or(record.last);
-                record.tried_again = true;
-                record.state = if at <= now { State::Waiting } else { State::BackingOff(at) };
-            }
-        }
-    }
-
-    fn start(&mut self, now: Time, id: CallId, inputs: &[Input]) {
-        let budget = self.config.retry.as_ref().and_then(|retry| retry.budget);
-        let mut records = Vec::new();
-        for &input in inputs {
-            let record = self.at(input);
-            record.state = State::Calling;
-            record.line = None;
-            record.attempts += 1;
-            let first = record.attempts == 1;
-            records.push((input, record.key));
-            self.stats.attempts += 1;
-            self.stats.retries += u64::from(!first);
-            if let Some(budget) = budget.filter(|_| first) {
-                self.tokens = (self.tokens + u64::from(budget.per_mille)).min(u64::from(budget.reserve) * 1000);
-            }
-        }
-        self.stats.calls += 1;
-        self.calls.push(Call { id, started: now, records, given_up: None });
-    }
-
-    fn decide(&mut self, now: Time, input: Input, outcome: Outcome<Output>) {
-        self.stats.timed_out += u64::from(matches!(outcome, Outcome::TimedOut { .. }));
-        let record = self.at(input);
-        record.line = None;
-        record.state = State::Decided(outcome, now);
-    }
-
-    fn end_call(&mut self, now: Time, id: CallId) {
-        let ended =
-            self.calls.iter().filter(|call| call.id == id).map(|call| now.since(call.started).as_nanos() as u64);
-        self.stats.wire_nanos += ended.sum::<u64>();
-        self.calls.retain(|call| call.id != id);
-        self.cancels.retain(|(_, cancel)| *cancel != Action::Cancel(id));
     }
 
     /// Whether the element at `place` may start now, as far as its key goes.
