@@ -276,17 +276,16 @@ impl<I, O> Queue<I, O> {
         }
     }
 
-    /// The inputs of a call on the wire: more than one only with batches; none for a call that has ended.
+    /// The inputs of a call on the wire: more than one only with batches; none for a call that has ended. Take them when it starts:
+    /// those whose time runs out before it ends may leave, and are then missing here, though completions count them still.
     pub fn inputs(&self, call: CallId) -> impl Iterator<Item = &I> {
         let mut index = self.calls.find(call).map_or(NONE, |call| call.first);
-        core::iter::from_fn(move || {
-            if index == NONE {
-                return None;
-            }
-            let entry = self.entries.at(index);
+        let records = core::iter::from_fn(move || {
+            let entry = (index != NONE).then(|| self.entries.at(index))?;
             index = entry.next_in_call;
-            entry.input.as_ref()
-        })
+            Some(entry)
+        });
+        records.filter_map(|entry| entry.input.as_ref())
     }
 
     /// What is held now. O(n log n) in the records held; waits for nothing.

@@ -377,6 +377,9 @@ impl<'a> World<'a> {
             {
                 self.hand_in(event)?;
             }
+            if self.rng.one_in(6) {
+                self.be_a_host()?;
+            }
         }
     }
 

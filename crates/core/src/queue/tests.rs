@@ -382,6 +382,21 @@ fn s47_one_deadline_for_all_attempts_and_s48_what_it_decides_is_final() {
 }
 
 #[test]
+fn a_time_beyond_all_times_never_comes() {
+    let mut story = Story::with(Order::Unordered, 1, |config| {
+        config.deadline = Some(Duration::MAX);
+        config.timeout = Some(Duration::MAX);
+        config.retry = Some(Retry::fixed(1, Duration::MAX));
+    });
+    story.now = at(u64::MAX - 5);
+    story.record(1);
+    let calls = story.calls();
+    assert_eq!(story.wake_at(), None);
+    story.fail(calls[0]);
+    assert_eq!(story.outcomes(), [Outcome::Done(666)]);
+}
+
+#[test]
 fn s61_an_answer_at_hand_wins_over_the_deadline() {
     let mut story = Story::with(Order::Unordered, 1, |config| config.deadline = Some(span(10)));
     story.record(1);
@@ -693,6 +708,7 @@ fn each_record_of_a_batch_gets_its_own_answer_also_when_another_has_timed_out() 
     let calls = story.calls();
     assert!(story.does(at(10)).is_empty(), "the call goes on for the others");
     assert_eq!(story.leaves(), ["1 late"]);
+    assert_eq!(story.queue.inputs(calls[0]).collect::<Vec<_>>(), [&2, &3]);
     story.queue.handle_completion(at(11), calls[0], [1, 2].map(Completion::Done));
     assert_eq!(
         story.outcomes(),
