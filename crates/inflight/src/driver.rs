@@ -12,11 +12,14 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use inflight_core::{Action, CallId, Completion, Config, ConfigError, Emit, Emitted, Outcome, Queue, Time, Timestamp};
+use inflight_core::{
+    Action, CallId, Completion, Config, ConfigError, Emit, Emitted, Outcome, Queue, Snapshot, Time, Timestamp,
+};
 use tokio::time::Sleep;
 
 use crate::blocking::panic_message;
@@ -90,17 +93,41 @@ where
     F: Function<I, Shape>,
     H: Host<I, F::Output, F::Error>,
 {
-    function.set_up().await.map_err(Stopped::Open)?;
+    let mut drain = None;
+    attend(function.set_up(), host, &mut drain).await.map_err(Stopped::Open)?;
     {
         let call = |inputs| function.call(inputs);
         let mut driver = Driver::<I, Shape, F, H::Tag, _, _>::new(&function, call, setup);
+        driver.restore(host, drain);
         while poll_fn(|cx| driver.poll_turn(host, cx)).await == Turn::Again {
             let heard = driver.clock.now();
             tokio::task::yield_now().await;
             driver.heard = heard;
         }
     }
-    function.tear_down().await.map_err(Stopped::Close)
+    attend(function.tear_down(), host, &mut drain).await.map_err(Stopped::Close)
+}
+
+/// Opens or closes the function, and attends to the host meanwhile: the queue is empty, and a snapshot must not wait. A drain comes later.
+async fn attend<T, I, O, E, H: Host<I, O, E>>(
+    doors: impl Future<Output = T>,
+    host: &mut H,
+    drain: &mut Option<Duration>,
+) -> T {
+    let mut doors = pin!(doors);
+    poll_fn(|cx| {
+        while let Some(request) = host.request() {
+            match request {
+                Request::Snapshot => host.snapshot(Snapshot { watermark: None, elements: Vec::new() }),
+                Request::Drain(limit) => *drain = Some(limit),
+            }
+        }
+        if !host.sleep(cx.waker()) {
+            cx.waker().wake_by_ref();
+        }
+        doors.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// How a call fails, below the level of clocks.
@@ -213,13 +240,11 @@ where
         host: &mut H,
         cx: &mut Context<'_>,
     ) -> bool {
-        match host.request() {
-            Some(Request::Snapshot) => host.snapshot(self.queue.snapshot(now)),
-            Some(Request::Drain(limit)) => {
-                self.input_open = false;
-                self.queue.handle_drain(now, limit);
+        while let Some(request) = host.request() {
+            match request {
+                Request::Snapshot => host.snapshot(self.queue.snapshot(now)),
+                Request::Drain(limit) => self.drain(now, limit),
             }
-            None => {}
         }
         let mut any = false;
         for _ in 0..ELEMENTS_PER_ROUND {
@@ -231,6 +256,22 @@ where
             self.take_in(now, incoming);
         }
         any
+    }
+
+    /// Takes in what another operator held, and only then looks at the input.
+    fn restore<H: Host<I, F::Output, F::Error, Tag = T>>(&mut self, host: &mut H, drain: Option<Duration>) {
+        let now = self.clock.now();
+        while let Some(incoming) = host.restored() {
+            self.take_in(now, incoming);
+        }
+        if let Some(limit) = drain {
+            self.drain(now, limit);
+        }
+    }
+
+    fn drain(&mut self, now: Time, limit: Duration) {
+        self.input_open = false;
+        self.queue.handle_drain(now, limit);
     }
 
     fn take_in(&mut self, now: Time, incoming: Incoming<I, T>) {
@@ -343,7 +384,7 @@ where
         if sleep.as_mut().poll(cx).is_pending() {
             return true;
         }
-        self.sleep = None;
+        *armed = Time::NEVER;
         false
     }
 }

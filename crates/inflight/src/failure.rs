@@ -64,7 +64,8 @@ pub enum Failure<I, E> {
     Open(E),
     /// [`close`](crate::AsyncFunction::close) failed after all results; the stream ends.
     Close(E),
-    /// The operator's task died (its runtime was shut down, or the input stream panicked); the stream ends, and is not complete.
+    /// The operator's task died: its runtime was shut down, or the input stream, a key, `open` or `close` panicked. The stream ends,
+    /// and is not complete.
     Died(String),
 }
 

@@ -1,7 +1,7 @@
 //! Where driver and consumer meet: results go over in batches, requests come back.
 
 use std::collections::VecDeque;
-use std::mem::{replace, swap, take};
+use std::mem::{replace, swap};
 use std::task::{Context, Poll, Waker};
 
 use crate::host::Request;
@@ -20,11 +20,13 @@ pub(crate) struct Handover<T, S, X> {
 struct Inner<T, S, X> {
     items: VecDeque<T>,
     ended: bool,
+    /// It ended before its time, and what it held is lost.
+    lost: bool,
     /// The driver stopped for want of room.
     starved: bool,
     driver: Option<Waker>,
     consumer: Option<Waker>,
-    request: Option<Request>,
+    requests: VecDeque<Request>,
     snapshot: Option<S>,
     news: X,
 }
@@ -34,10 +36,11 @@ impl<T, S, X: Clone + Default> Handover<T, S, X> {
         let inner = Inner {
             items: VecDeque::new(),
             ended: false,
+            lost: false,
             starved: false,
             driver: None,
             consumer: None,
-            request: None,
+            requests: VecDeque::new(),
             snapshot: None,
             news: X::default(),
         };
@@ -59,28 +62,32 @@ impl<T, S, X: Clone + Default> Handover<T, S, X> {
         waiting
     }
 
-    /// Nothing goes over any more but `last`.
-    pub(crate) fn end(&self, last: Option<T>) {
+    /// Nothing goes over any more but `last`. `lost`: there would have been more.
+    pub(crate) fn end(&self, last: Option<T>, lost: bool) {
         let consumer = {
             let mut inner = lock(&self.inner);
             inner.items.extend(last);
             inner.ended = true;
+            inner.lost = lost;
             inner.consumer.take()
         };
         wake(consumer);
     }
 
     pub(crate) fn take_request(&self) -> Option<Request> {
-        if !self.requested.swap(false, Ordering::AcqRel) {
+        if !self.requested.load(Ordering::Acquire) {
             return None;
         }
-        lock(&self.inner).request.take()
+        let mut inner = lock(&self.inner);
+        let request = inner.requests.pop_front();
+        self.requested.store(!inner.requests.is_empty(), Ordering::Release);
+        request
     }
 
     /// The driver sleeps until there is a request or, if it is starved, room. False: there is already.
     pub(crate) fn sleep(&self, starved: bool, driver: &Waker) -> bool {
         let mut inner = lock(&self.inner);
-        if inner.request.is_some() || (starved && inner.items.len() < HANDOVER_LIMIT) {
+        if !inner.requests.is_empty() || (starved && inner.items.len() < HANDOVER_LIMIT) {
             return false;
         }
         inner.starved = starved;
@@ -122,7 +129,7 @@ impl<T, S, X: Clone + Default> Handover<T, S, X> {
     pub(crate) fn request(&self, request: Request) {
         let driver = {
             let mut inner = lock(&self.inner);
-            inner.request = Some(request);
+            inner.requests.push_back(request);
             inner.snapshot = None;
             self.requested.store(true, Ordering::Release);
             inner.driver.take()
@@ -133,7 +140,7 @@ impl<T, S, X: Clone + Default> Handover<T, S, X> {
     /// The answer to a request for a snapshot. `Ready(None)`: the driver has ended, and what waits is all there is.
     pub(crate) fn poll_snapshot(&self, cx: &mut Context<'_>) -> Poll<Option<S>> {
         let mut inner = lock(&self.inner);
-        match take(&mut inner.snapshot) {
+        match inner.snapshot.take() {
             Some(snapshot) => Poll::Ready(Some(snapshot)),
             None if inner.ended => Poll::Ready(None),
             None => {
@@ -141,6 +148,10 @@ impl<T, S, X: Clone + Default> Handover<T, S, X> {
                 Poll::Pending
             }
         }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        lock(&self.inner).lost
     }
 
     /// What waits.

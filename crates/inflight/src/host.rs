@@ -68,6 +68,11 @@ pub trait Host<I, O, E> {
     /// What the host wants back with each record.
     type Tag;
 
+    /// What another operator held, element by element: taken in before the input, whatever the capacity. Default: nothing.
+    fn restored(&mut self) -> Option<Incoming<I, Self::Tag>> {
+        None
+    }
+
     /// The next element. It is asked only while there is room for it.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<I, Self::Tag>>;
 

@@ -226,18 +226,21 @@ where
 
     /// Everything accepted that `next()` has not returned. Waits only for the task to look up, never for a call.
     ///
+    /// `None`: the operator died ([`Failure::Died`], [`Failure::Open`]), and what it held is lost. The snapshot before still holds.
+    ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn snapshot(&mut self) -> Snapshot<I> {
+    pub async fn snapshot(&mut self) -> Option<Snapshot<I>> {
         self.ensure_started();
         self.shared.request(Request::Snapshot);
         let rest = poll_fn(|cx| self.shared.poll_snapshot(cx)).await;
         let (elements, taken) = match rest {
             Some(rest) => rest,
+            None if self.shared.is_lost() => return None,
             None => (self.shared.look(|items| items.iter().filter_map(held).collect()), self.shared.news().1),
         };
         let elements = self.taken.iter().filter_map(held).chain(elements).collect();
-        Snapshot { watermark: self.watermark, elements, taken }
+        Some(Snapshot { watermark: self.watermark, elements, taken })
     }
 
     /// Takes nothing more from the input. What is held is finished within `limit`; what is not times out by

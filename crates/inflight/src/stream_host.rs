@@ -1,17 +1,21 @@
 //! The driver's life as a task: its input is a stream, its output the handover to the consumer.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use futures_core::Stream;
-use inflight_core::{Held, Progress, Stats};
+use inflight_core::{Clock, Held, Progress, Stats};
 use tokio::task::unconstrained;
 
+use crate::blocking::panic_message;
 use crate::driver::{Setup, Stopped, drive};
 use crate::element::Element;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::function::Function;
 use crate::handover::{HANDOVER_LIMIT, Handover};
 use crate::host::{Host, Incoming, Outgoing, Request, Tagged};
@@ -48,14 +52,25 @@ pub(crate) async fn run<S, F, Shape>(
         starved: false,
         shared,
     };
-    ending.last = match unconstrained(drive(function, setup, &mut host)).await {
-        Ok(()) => None,
-        Err(Stopped::Open(error)) => Some(Failure::Open(error)),
-        Err(Stopped::Close(error)) => Some(Failure::Close(error)),
+    ending.last = match unconstrained(caught(drive(function, setup, &mut host))).await {
+        Ok(Ok(())) => None,
+        Ok(Err(Stopped::Open(error))) => Some(Failure::Open(error)),
+        Ok(Err(Stopped::Close(error))) => Some(Failure::Close(error)),
+        Err(panic) => Some(Failure::Died(format!("it panicked: {panic}"))),
     };
 }
 
-const DIED: &str = "its task was stopped before the end: the input stream panicked, or the runtime was shut down";
+const DIED: &str = "its runtime was shut down";
+
+/// The future, and what its panic says: the calls' own panics never get here, but those of the input, the key, `open` and `close` do.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic_message(&*panic))),
+    })
+    .await
+}
 
 /// Tells the consumer that the task has ended, however it ends.
 struct Ending<I, O, E> {
@@ -65,13 +80,14 @@ struct Ending<I, O, E> {
 
 impl<I, O, E> Drop for Ending<I, O, E> {
     fn drop(&mut self) {
-        self.shared.end(self.last.take().map(Err));
+        let lost = matches!(self.last, Some(Failure::Died(_) | Failure::Open(_)));
+        self.shared.end(self.last.take().map(Err), lost);
     }
 }
 
 struct StreamHost<S: Input, O, E> {
     input: Pin<Box<S::Stream>>,
-    /// What another operator held; it comes before the input.
+    /// What another operator held, until it is taken in.
     resumed: VecDeque<Held<S::Record>>,
     clocks: Clocks,
     taken: u64,
@@ -87,10 +103,11 @@ struct StreamHost<S: Input, O, E> {
 impl<S: Input, O, E> Host<S::Record, O, E> for StreamHost<S, O, E> {
     type Tag = ();
 
+    fn restored(&mut self) -> Option<Incoming<S::Record, ()>> {
+        self.resumed.pop_front().map(|held| resume(held, self.clocks))
+    }
+
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<S::Record, ()>> {
-        if let Some(held) = self.resumed.pop_front() {
-            return Poll::Ready(resume(held, self.clocks));
-        }
         let item = ready!(self.input.as_mut().poll_next(cx));
         self.taken += u64::from(item.is_some());
         Poll::Ready(match item.map(S::element) {
@@ -147,11 +164,13 @@ impl<S: Input, O, E> Host<S::Record, O, E> for StreamHost<S, O, E> {
 /// What a snapshot keeps of something that was on its way to the consumer.
 pub(crate) fn held<I: Clone, O, E>(delivery: &Delivery<I, O, E>) -> Option<Held<I>> {
     match delivery.as_ref().ok()? {
-        Outgoing::Record { completed, .. } => Some(Held::Record {
-            input: completed.input.clone(),
-            timestamp: completed.timestamp,
-            progress: Progress::default(),
-        }),
+        Outgoing::Record { completed, .. } => {
+            let too_late = matches!(completed.result, Err(Cause::TimedOut { clock: Clock::Deadline, .. }));
+            // As the queue has it for records that are decided: the last attempt counts as cut short.
+            let attempts = completed.attempts.saturating_sub(1);
+            let progress = Progress { attempts, remaining: too_late.then_some(Duration::ZERO) };
+            Some(Held::Record { input: completed.input.clone(), timestamp: completed.timestamp, progress })
+        }
         Outgoing::Watermark(at) => Some(Held::Watermark(*at)),
         Outgoing::Idle => Some(Held::Idle),
     }
