@@ -92,7 +92,7 @@ where
         records += 1;
         if snapshot_every.is_some_and(|every| window.is_over(every * (snapshots + 1))) {
             snapshots += 1;
-            let snapshot = results.snapshot().await;
+            let snapshot = results.snapshot().await.expect("the operator lives");
             assert!(!snapshot.elements.is_empty(), "calls are in flight");
         }
     }
