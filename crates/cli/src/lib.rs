@@ -7,6 +7,7 @@
 //!
 //! This library exists for the binary and for its tests and fuzz targets; it promises no stable interface. To use
 //! asynchronous I/O from Rust take the crate `inflight`.
+#![forbid(unsafe_code)]
 
 pub mod advice;
 pub mod args;

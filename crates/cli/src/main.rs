@@ -1,4 +1,5 @@
 //! The program `inflight`.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

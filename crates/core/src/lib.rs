@@ -59,6 +59,7 @@
 //! | outcome | how a record ended; each has exactly one |
 //! | deadline, timeout | for the record over all attempts; for one attempt |
 //! | watermark | `Watermark(t)`: no record at or before `t` follows, but late ones |
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 

@@ -38,6 +38,7 @@
 //!
 //! Under it lies a pure state machine, [`inflight_core`], which decides everything and is tested by simulation. This crate polls the
 //! futures ([`driver`]) and hands results over. It needs a tokio runtime with its time driver.
+#![forbid(unsafe_code)]
 
 mod batch;
 mod blocking;

@@ -19,6 +19,7 @@
 //! | `reference` | the queue once more, by plain scans |
 //! | `coverage` | which fault met which situation |
 //! | `search` | many seeds on all cores |
+#![forbid(unsafe_code)]
 
 mod check;
 mod coverage;

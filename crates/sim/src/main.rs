@@ -4,6 +4,7 @@
 //! cargo run --release -p inflight-sim -- --seeds 10000000
 //! cargo run --release -p inflight-sim -- --seed 7 --trace
 //! ```
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -55,7 +55,7 @@ fn gate() -> (impl Fn(u64) -> Result<u64, ()> + Send + Sync, mpsc::Sender<()>, S
 async fn a_blocking_call_that_is_given_up_counts_until_it_ends() {
     let (client, go, service) = gate();
     let input = stream::iter([0, 1]).chain(stream::pending());
-    let mut results = input.unordered_wait(blocking(2, client), Options::new().concurrency(1).timeout(ms(20)));
+    let mut results = input.unordered_wait(blocking(2, client), Options::new().concurrency(1).timeout(ms(500)));
     let Some(Err(Failure::Record(letter))) = results.next().await else { panic!("the first times out") };
     assert_eq!((letter.input, letter.cause), (0, Cause::TimedOut { clock: Clock::Attempt, last: None }));
     tokio::time::sleep(ms(50)).await;

@@ -53,12 +53,13 @@ async fn echo_service() -> std::net::SocketAddr {
     address
 }
 
-// Real time, real sockets, one thread: the consumer blocks the very thread that the operator runs on, for four times the timeout.
+// Real time, real sockets, one thread: the consumer blocks the very thread that the operator runs on, for longer than the timeout.
+// Each sees a batch of results as large as the capacity before the runtime hears of the outside world again: 60 times 20 ms.
 #[tokio::test]
 async fn a_consumer_that_blocks_the_thread_causes_no_timeouts_with_real_sockets() {
     let address = echo_service().await;
     let mut sockets = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..60 {
         sockets.push(TcpStream::connect(address).await.unwrap());
     }
     let idle = Arc::new(Mutex::new(sockets));
@@ -72,13 +73,12 @@ async fn a_consumer_that_blocks_the_thread_causes_no_timeouts_with_real_sockets(
             Ok::<_, std::io::Error>(answer)
         }
     };
-    let options = Options::new().capacity(20).timeout(ms(200)).deadline(ms(250));
+    let options = Options::new().capacity(60).timeout(ms(500)).deadline(ms(600));
     let mut results = stream::iter(0..120).unordered_wait(lookup, options);
     let mut count = 0;
     while let Some(result) = results.next().await {
         result.expect("no false timeout");
         count += 1;
-        // Every item costs 20 ms; the runtime hears nothing of the outside world until the consumer comes back.
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(count, 120);
@@ -90,15 +90,15 @@ async fn a_consumer_that_blocks_the_thread_causes_no_timeouts_with_timers() {
         tokio::time::sleep(ms(5)).await;
         Ok::<_, ()>(n)
     };
-    let options = Options::new().capacity(50).timeout(ms(30)).deadline(ms(40));
-    let mut results = stream::iter(0..100).ordered_wait(lookup, options);
+    let options = Options::new().capacity(60).timeout(ms(500)).deadline(ms(600));
+    let mut results = stream::iter(0..120).ordered_wait(lookup, options);
     let mut count = 0;
     while let Some(result) = results.next().await {
         result.expect("no false timeout");
         count += 1;
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(count, 100);
+    assert_eq!(count, 120);
 }
 
 #[tokio::test(start_paused = true)]
