@@ -1,9 +1,39 @@
 //! Runs a pipeline.
+//!
+//! ```text
+//!  reader thread --batches--> [ source -> stages of look-ups -> sink ] --batches--> writer thread
+//!                                one dataflow worker, this thread
+//! ```
+//! Files are read and written by threads of their own, so that neither stops the look-ups; both channels are short, and the dataflow
+//! holds credits, so memory stays bounded.
 
+mod join;
+mod lookup;
+mod reader;
+mod row;
+mod stop;
+mod tally;
+mod writer;
+
+use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::pipeline::Pipeline;
+use inflight::driver::{Key, Stopped};
+use inflight::{Backoff, Batched, Jitter, Options, Retry};
+use inflight_timely::Monitor;
+use inflight_timely::pipeline::{self, Ended, Stage};
+
+use self::lookup::{Answer, Lookup};
+use self::row::Row;
+use self::stop::Stop;
+use self::tally::Tally;
+use crate::exit::Exit;
+use crate::file::{Order, RetryOn};
+use crate::pipeline::{Pipeline, Step};
+use crate::progress::{Gauges, Progress};
 
 /// What the command line says about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +48,120 @@ pub struct RunOptions {
     pub drain_limit: Duration,
 }
 
+/// Records between source and sink besides those that the steps hold: enough to keep them busy.
+const CREDITS_BESIDES: u64 = 1024;
+
 /// Runs a pipeline until its source ends or a signal stops it.
 ///
 /// # Errors
-/// When the run fails.
-pub fn run(_pipeline: Pipeline, _options: RunOptions) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`inflight run` is not built yet; `check`, `explain`, `schema` and `setup` work")
+/// When the run fails: the source, the sink, or a look-up whose step says `fail`.
+pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let stop = Stop::new();
+    let gauges = Arc::new(Gauges::default());
+    let tally = Tally::new(&pipeline.steps, &pipeline.stages);
+
+    let reader = reader::open(&pipeline, options.limit, &stop, &gauges, &tally)?;
+    let (writer, writing) = writer::open(&pipeline, &stop, &gauges, &tally)?;
+    runtime.spawn(stop::watch_signals(Arc::clone(&stop), options.drain_limit, options.quiet));
+
+    let progress = Progress::start(Arc::clone(&gauges), options.quiet);
+    let ended = pipeline::run(
+        pipeline::Pipeline {
+            credits: credits(&pipeline.steps),
+            source: reader,
+            stages: stages(&pipeline, &stop, &tally),
+            sink: writer,
+            number: Row::number,
+        },
+        runtime.handle(),
+        |monitors| look(monitors, &pipeline.steps, &stop, &gauges, &tally),
+    );
+    drop(progress);
+    // A reader that waits for input, or a call that hangs, must not hold up the end.
+    runtime.shutdown_background();
+
+    let complete = ended == Ended::Complete && stop.failure().is_none();
+    let written = writing.end(complete);
+    let summary = tally.summary(&pipeline.steps);
+    if !options.quiet {
+        eprint!("{summary}");
+    }
+    if let Some(failure) = stop.failure() {
+        anyhow::bail!("{failure}{}", written.err().map_or_else(String::new, |error| format!("; {error}")));
+    }
+    written?;
+    let left = summary.records_in - summary.records_out - summary.dropped - summary.dead_lettered;
+    if ended == Ended::BrokenOff {
+        eprintln!("stopped before everything was done: {left} records were read and not written");
+        return Ok(Exit::NotDrained.into());
+    }
+    anyhow::ensure!(left == 0, "{left} records were read and not accounted for: this is a bug, please report it");
+    Ok(if options.strict && summary.dead_lettered > 0 { Exit::DeadLettered } else { Exit::Done }.into())
+}
+
+/// As many records as all steps of the widest stage can hold, and some.
+fn credits(steps: &[Step]) -> u64 {
+    steps.iter().map(|step| step.capacity as u64).sum::<u64>() + CREDITS_BESIDES
+}
+
+fn look(
+    monitors: &[Monitor<lookup::Error>],
+    steps: &[Step],
+    stop: &Stop,
+    gauges: &Gauges,
+    tally: &Tally,
+) -> ControlFlow<()> {
+    let mut in_flight = 0;
+    for (operator, monitor) in monitors.iter().enumerate() {
+        let place = tally.step_of(operator);
+        let stats = monitor.stats();
+        in_flight += stats.on_wire as u64;
+        tally.sample(place, &stats);
+        if let Some(Stopped::Open(error) | Stopped::Close(error)) = monitor.stopped() {
+            stop.fail(format!("look-up `{}`: {error}", steps[place].name));
+        }
+    }
+    gauges.in_flight.store(in_flight, Ordering::Relaxed);
+    if stop.now() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn stages(pipeline: &Pipeline, stop: &Arc<Stop>, tally: &Arc<Tally>) -> Vec<Stage<Row, Lookup, Batched>> {
+    let stages = pipeline.stages.iter().map(|places| Stage {
+        steps: places.iter().map(|&place| step(&pipeline.steps[place], tally.calls(place))).collect(),
+        join: join::join(pipeline, places, Arc::clone(stop), Arc::clone(tally)),
+    });
+    stages.collect()
+}
+
+fn step(step: &Step, calls: Arc<tally::Calls>) -> pipeline::Step<Row, Lookup, Batched> {
+    let mut options = Options::new()
+        .capacity(step.capacity)
+        .concurrency(step.concurrency)
+        .batch(step.batch_size, step.batch_linger)
+        .timeout(step.timeout)
+        .deadline(step.deadline);
+    if step.retries > 0 {
+        let busy = step.retry_on.contains(&RetryOn::Busy);
+        options = options
+            .retry(Retry {
+                max_retries: step.retries,
+                backoff: Backoff::Exponential { initial: step.backoff.from, multiplier: 2.0, max: step.backoff.to },
+                jitter: Jitter::Full,
+                timeouts: step.retry_on.contains(&RetryOn::Timeout),
+                budget: None,
+            })
+            .retry_if(move |result: &Result<Answer, lookup::Error>| {
+                matches!(result, Err(error) if busy && error.is_retryable())
+            });
+    }
+    let order = match step.order {
+        Order::Input => inflight::Order::Ordered,
+        Order::Key => inflight::Order::KeyOrdered,
+        Order::KeySerial => inflight::Order::KeySerial,
+        Order::None => inflight::Order::Unordered,
+    };
+    let function = Lookup::new(step, calls);
+    let key = order.is_keyed().then(|| -> Key<Row> { Box::new(function.key_number()) });
+    pipeline::Step { function, order, key, options }
 }

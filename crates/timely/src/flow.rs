@@ -24,7 +24,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 use timely::progress::Timestamp;
 
-use crate::wake::OperatorWaker;
+use crate::wake::Turns;
 
 /// Credits for one worker: who, and how many.
 type Grant = (u64, u64);
@@ -70,31 +70,28 @@ where
     let mut returned = builder.new_input_connection(returned, Pipeline, []);
     let (output, records) = builder.new_output_connection::<Vec<D>, _>([]);
     let mut output = OutputBuilder::<T, CapacityContainerBuilder<Vec<D>>>::from(output);
-    let address = builder.operator_info().address;
-    let activator = scope.activator_for(address.clone());
-    let (wake, waker) = OperatorWaker::new(scope.worker().sync_activator_for(address.to_vec()));
+    let (turns, waker) = Turns::new(scope.worker(), builder.operator_info().address);
     let mut produce = start(waker);
 
     builder.build(move |mut capabilities| {
         let mut capability = capabilities.pop();
         let mut credits = credits;
         move |_| {
-            wake.begin();
-            returned.for_each(|_, grants| credits += grants.drain(..).map(|(_, count)| count).sum::<u64>());
-            if let (Some(held), 1..) = (&capability, credits) {
+            turns.take(|| {
+                returned.for_each(|_, grants| credits += grants.drain(..).map(|(_, count)| count).sum::<u64>());
+                let Some(held) = capability.as_ref().filter(|_| credits > 0) else { return };
                 match produce(credits) {
-                    Produced::Records(records) => {
-                        credits = credits.saturating_sub(records.len() as u64);
-                        output.activate().session(held).give_iterator(records.into_iter());
-                        activator.activate();
+                    Produced::Records(mut records) => {
+                        let spent = records.len() as u64;
+                        assert!(spent <= credits, "a source with {credits} credits produced {spent} records");
+                        credits -= spent;
+                        output.activate().session(held).give_container(&mut records);
+                        turns.again();
                     }
                     Produced::Nothing => {}
                     Produced::End => capability = None,
                 }
-            }
-            if wake.end() {
-                activator.activate();
-            }
+            });
         }
     });
     (records, Credits { builder: back, output: back_output })
@@ -119,9 +116,7 @@ pub fn sink<'s, T, D, Consume>(
     let mut input = builder.new_input(records, Pipeline);
     let (output, returned) = builder.new_output_connection::<Vec<Grant>, _>([]);
     let mut output = OutputBuilder::<T, CapacityContainerBuilder<Vec<Grant>>>::from(output);
-    let address = builder.operator_info().address;
-    let activator = scope.activator_for(address.clone());
-    let (wake, waker) = OperatorWaker::new(scope.worker().sync_activator_for(address.to_vec()));
+    let (turns, waker) = Turns::new(scope.worker(), builder.operator_info().address);
     let mut consume = start(waker);
 
     builder.build(move |mut capabilities| {
@@ -131,23 +126,20 @@ pub fn sink<'s, T, D, Consume>(
         let mut waiting: VecDeque<D> = VecDeque::new();
         let mut origins: VecDeque<u64> = VecDeque::new();
         move |frontiers| {
-            wake.begin();
-            input.for_each(|_, batch| {
-                origins.extend(batch.iter().map(&origin));
-                waiting.extend(batch.drain(..));
+            turns.take(|| {
+                input.for_each(|_, batch| {
+                    origins.extend(batch.iter().map(&origin));
+                    waiting.extend(batch.drain(..));
+                });
+                consume(&mut waiting);
+                let done = origins.len() - waiting.len();
+                if done > 0 {
+                    output.activate().session(&nothing).give_iterator(grants(origins.drain(..done)).into_iter());
+                }
+                if waiting.is_empty() && frontiers[0].is_empty() {
+                    capability = None;
+                }
             });
-            consume(&mut waiting);
-            let done = origins.len() - waiting.len();
-            if done > 0 {
-                output.activate().session(&nothing).give_iterator(grants(origins.drain(..done)).into_iter());
-            }
-            if waiting.is_empty() && frontiers[0].is_empty() {
-                capability = None;
-            }
-            let _held = &capability;
-            if wake.end() {
-                activator.activate();
-            }
         }
     });
     close(credits, returned);

@@ -45,6 +45,8 @@
 pub mod flow;
 mod monitor;
 mod operator;
+pub mod pipeline;
+mod sync;
 mod wake;
 mod worker_host;
 

@@ -1,27 +1,28 @@
 //! The operator.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use inflight::driver::{Key, Setup, drive};
+use inflight::driver::{Key, Setup, Stopped, drive};
 use inflight::{Completed, Element, Function, Options, Order};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 use tokio::runtime::Handle;
 
 use crate::monitor::Monitor;
-use crate::wake::OperatorWaker;
-use crate::worker_host::{Out, Port, WorkerHost};
+use crate::wake::Turns;
+use crate::worker_host::{Port, WorkerHost};
 
 /// What an operator gives: its results, and a look at it.
 #[must_use = "a dataflow without a consumer does its work for nobody"]
@@ -113,13 +114,12 @@ impl<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static> AsyncWait<'s, T, 
         function: F,
         options: Options<I, F::Output, F::Error>,
     ) -> Waited<'s, T, Completed<I, F::Output, F::Error>, F::Error> {
-        let timed = self.map(|value| Element::Record { value, timestamp: None });
-        let Waited { results, monitor } = elements(timed).wait(runtime, order, key, function, options);
-        let results = results.flat_map(|element| match element {
+        let record = |value| Element::Record { value, timestamp: None };
+        let result = |element| match element {
             Element::Record { value, .. } => Some(value),
             Element::Watermark(_) | Element::Idle => None,
-        });
-        Waited { results, monitor }
+        };
+        add_operator(self, runtime, function, checked(order, key, options), record, result)
     }
 }
 
@@ -146,22 +146,52 @@ impl<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static> Elements<'s, T, I
         function: F,
         options: Options<I, F::Output, F::Error>,
     ) -> Waited<'s, T, Element<Completed<I, F::Output, F::Error>>, F::Error> {
-        let setup = match Setup::new(order, key, None, options) {
-            Ok(setup) => setup,
-            Err(error) => panic!("the options of an operator: {error}"),
-        };
-        let (runtime, monitor) = (runtime.clone(), Monitor::new());
-        let (told, stopped) = (monitor.clone(), monitor.clone());
-        let worker = self.stream.scope().worker();
-        let results = self.stream.unary_frontier(Pipeline, "AsyncWait", move |_, info| {
-            let activator = worker.activator_for(info.address.clone());
-            let (wake, waker) = OperatorWaker::new(worker.sync_activator_for(info.address.to_vec()));
-            let port = Rc::new(RefCell::new(Port::new()));
-            let mut host = WorkerHost { port: Rc::clone(&port), monitor: told };
-            let driver = async move { drive(function, setup, &mut host).await };
-            let mut driver: Option<Driver<_>> = Some(Box::pin(driver));
-            move |(input, frontier), output| {
-                wake.begin();
+        add_operator(self.stream, runtime, function, checked(order, key, options), |element| element, Some)
+    }
+}
+
+fn checked<I, O, E>(order: Order, key: Option<Key<I>>, options: Options<I, O, E>) -> Setup<I, O, E> {
+    match Setup::new(order, key, None, options) {
+        Ok(setup) => setup,
+        Err(error) => panic!("the options of an operator: {error}"),
+    }
+}
+
+/// Adds the operator to the dataflow; `take` and `give` are [`WorkerHost`]'s.
+fn add_operator<'s, T, D, R, I, F, Shape>(
+    stream: StreamVec<'s, T, D>,
+    runtime: &Handle,
+    function: F,
+    setup: Setup<I, F::Output, F::Error>,
+    take: impl Fn(D) -> Element<I> + 'static,
+    give: impl Fn(Element<Completed<I, F::Output, F::Error>>) -> Option<R> + 'static,
+) -> Waited<'s, T, R, F::Error>
+where
+    T: Timestamp + TotalOrder,
+    D: 'static,
+    R: 'static,
+    I: Clone + Send + 'static,
+    F: Function<I, Shape>,
+    Shape: 'static,
+{
+    let scope = stream.scope();
+    let mut builder = OperatorBuilder::new("AsyncWait".into(), scope);
+    let mut input = builder.new_input(stream, Pipeline);
+    let (output, results) = builder.new_output::<Vec<R>>();
+    let mut output = OutputBuilder::<T, CapacityContainerBuilder<Vec<R>>>::from(output);
+    let (turns, waker) = Turns::new(scope.worker(), builder.operator_info().address);
+
+    let monitor = Monitor::new();
+    let port = Rc::new(RefCell::new(Port::new()));
+    let (controls, watermark) = (VecDeque::new(), None);
+    let mut host = WorkerHost { port: Rc::clone(&port), take, give, controls, watermark, monitor: monitor.clone() };
+    let driver = async move { drive(function, setup, &mut host).await };
+    let mut driver = Running { driver: Some(Box::pin(driver)), runtime: runtime.clone(), monitor: monitor.clone() };
+
+    // As long as the driver runs, the operator is incomplete: timely must not end it in the middle of `open` or `close`.
+    builder.build_reschedule(move |_| {
+        move |frontiers| {
+            turns.take(|| {
                 input.for_each(|capability, batch| {
                     // Records sent under no capability make no claim on progress, and leave under none.
                     let Some(capability) = capability.retain_least(0) else {
@@ -169,43 +199,47 @@ impl<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static> Elements<'s, T, I
                     };
                     port.borrow_mut().push(capability, std::mem::take(batch));
                 });
-                if frontier.is_empty() {
+                if frontiers[0].is_empty() {
                     port.borrow_mut().end();
                 }
-                if let Some(running) = &mut driver {
-                    let _guard = runtime.enter();
-                    if let Poll::Ready(ended) = running.as_mut().poll(&mut Context::from_waker(&waker)) {
-                        driver = None;
-                        if let Err(error) = ended {
-                            stopped.stop(error);
-                        }
-                    }
+                let incomplete = driver.poll(&waker);
+                let mut output = output.activate();
+                for mut run in port.borrow_mut().out.drain(..) {
+                    output.session(&*run.capability).give_container(&mut run.records);
                 }
-                emit(&mut port.borrow_mut().out, output);
-                if wake.end() {
-                    activator.activate();
-                }
-            }
-        });
-        Waited { results, monitor }
+                incomplete
+            })
+        }
+    });
+    Waited { results, monitor }
+}
+
+/// The driver of one operator, until it ends. Boxed: one dynamic call per turn.
+struct Running<E> {
+    driver: Option<Pin<Box<dyn Future<Output = Result<(), Stopped<E>>>>>>,
+    /// Calls are polled, and dropped, in its context.
+    runtime: Handle,
+    monitor: Monitor<E>,
+}
+
+impl<E> Running<E> {
+    /// Whether it goes on.
+    fn poll(&mut self, waker: &Waker) -> bool {
+        let Some(driver) = &mut self.driver else { return false };
+        let _context = self.runtime.enter();
+        let Poll::Ready(ended) = driver.as_mut().poll(&mut Context::from_waker(waker)) else { return true };
+        self.driver = None;
+        if let Err(stopped) = ended {
+            self.monitor.stop(stopped);
+        }
+        false
     }
 }
 
-/// The driver of one operator. Boxed: one dynamic call per activation.
-type Driver<E> = Pin<Box<dyn Future<Output = Result<(), inflight::driver::Stopped<E>>>>>;
-
-/// Sends what is out, one session for each run of records of the same time.
-fn emit<T: Timestamp, I: 'static, O: 'static, E: 'static>(
-    out: &mut Vec<Out<T, I, O, E>>,
-    output: &mut OutputBuilderSession<'_, T, CapacityContainerBuilder<Vec<Element<Completed<I, O, E>>>>>,
-) {
-    let mut out = out.drain(..).peekable();
-    while let Some((capability, element)) = out.next() {
-        let mut session = output.session(&*capability);
-        session.give(element);
-        while let Some((_, element)) = out.next_if(|(next, _)| next.time() == capability.time()) {
-            session.give(element);
-        }
+impl<E> Drop for Running<E> {
+    fn drop(&mut self) {
+        let _context = self.runtime.enter();
+        self.driver = None;
     }
 }
 

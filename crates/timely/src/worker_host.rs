@@ -19,74 +19,90 @@ const ROOM: usize = 1024;
 /// A capability shared by the records of one batch: one per record would be an update of the progress tracker each.
 pub(crate) type Shared<T> = Rc<Capability<T>>;
 
-/// What goes out: a record, or what stood between records, with the capability it came under.
-pub(crate) type Out<T, I, O, E> = (Shared<T>, Element<Completed<I, O, E>>);
-
-/// Where operator and driver meet.
-pub(crate) struct Port<T: Time, I, O, E> {
-    batches: VecDeque<(Shared<T>, IntoIter<Element<I>>)>,
-    ended: bool,
-    pub(crate) out: Vec<Out<T, I, O, E>>,
-    /// Capabilities of the watermarks and idle statuses in the queue, in order; the queue knows nothing of them.
-    controls: VecDeque<Shared<T>>,
-    /// The last watermark. One that does not advance is dropped by the queue, and must not leave a capability behind.
-    watermark: Option<Timestamp>,
+/// Records of the same time that go out one after the other.
+pub(crate) struct Run<T: Time, R> {
+    pub(crate) capability: Shared<T>,
+    pub(crate) records: Vec<R>,
 }
 
-impl<T: Time, I, O, E> Port<T, I, O, E> {
+/// Where operator and driver meet: `D` comes in, `R` goes out.
+pub(crate) struct Port<T: Time, D, R> {
+    /// None is empty.
+    batches: VecDeque<(Shared<T>, IntoIter<D>)>,
+    ended: bool,
+    pub(crate) out: Vec<Run<T, R>>,
+}
+
+impl<T: Time, D, R> Port<T, D, R> {
     pub(crate) const fn new() -> Self {
-        Self { batches: VecDeque::new(), ended: false, out: Vec::new(), controls: VecDeque::new(), watermark: None }
+        Self { batches: VecDeque::new(), ended: false, out: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, capability: Capability<T>, batch: Vec<Element<I>>) {
-        self.batches.push_back((Rc::new(capability), batch.into_iter()));
+    pub(crate) fn push(&mut self, capability: Capability<T>, batch: Vec<D>) {
+        if !batch.is_empty() {
+            self.batches.push_back((Rc::new(capability), batch.into_iter()));
+        }
     }
 
     pub(crate) const fn end(&mut self) {
         self.ended = true;
     }
 
-    fn next(&mut self) -> Option<(Shared<T>, Element<I>)> {
-        while let Some((capability, batch)) = self.batches.front_mut() {
-            if let Some(element) = batch.next() {
-                return Some((Rc::clone(capability), element));
-            }
-            self.batches.pop_front();
+    fn next(&mut self) -> Option<(Shared<T>, D)> {
+        let (capability, batch) = self.batches.front_mut()?;
+        let item = batch.next()?;
+        if batch.len() > 0 {
+            return Some((Rc::clone(capability), item));
         }
-        None
+        self.batches.pop_front().map(|(capability, _)| (capability, item))
     }
 
-    fn control<X>(&mut self, control: Element<X>) -> Option<(Shared<T>, Element<X>)> {
-        self.controls.pop_front().map(|tag| (tag, control))
+    fn put(&mut self, capability: Shared<T>, record: R) {
+        match self.out.last_mut() {
+            Some(run) if run.capability.time() == capability.time() => run.records.push(record),
+            _ => self.out.push(Run { capability, records: vec![record] }),
+        }
     }
 }
 
-pub(crate) struct WorkerHost<T: Time, I, O, E> {
-    pub(crate) port: Rc<RefCell<Port<T, I, O, E>>>,
+/// `take` and `give` say how what flows on the edges is an [`Element`]; `None` does not go out.
+pub(crate) struct WorkerHost<T: Time, D, R, E, Take, Give> {
+    pub(crate) port: Rc<RefCell<Port<T, D, R>>>,
+    pub(crate) take: Take,
+    pub(crate) give: Give,
+    /// Capabilities of the watermarks and idle statuses in the queue, in order; the queue knows nothing of them.
+    pub(crate) controls: VecDeque<Shared<T>>,
+    /// The last watermark. One that does not advance is dropped by the queue, and must not leave a capability behind.
+    pub(crate) watermark: Option<Timestamp>,
     pub(crate) monitor: Monitor<E>,
 }
 
-impl<T: Time, I, O, E> Host<I, O, E> for WorkerHost<T, I, O, E> {
+impl<T, D, R, I, O, E, Take, Give> Host<I, O, E> for WorkerHost<T, D, R, E, Take, Give>
+where
+    T: Time,
+    Take: Fn(D) -> Element<I>,
+    Give: Fn(Element<Completed<I, O, E>>) -> Option<R>,
+{
     type Tag = Shared<T>;
 
     fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Incoming<I, Shared<T>>> {
         let mut port = self.port.borrow_mut();
-        let Some((tag, element)) = port.next() else {
+        let Some((tag, item)) = port.next() else {
             return if port.ended { Poll::Ready(Incoming::End) } else { Poll::Pending };
         };
-        Poll::Ready(match element {
+        Poll::Ready(match (self.take)(item) {
             Element::Record { value, timestamp } => {
                 Incoming::Record { input: Tagged { value, tag }, timestamp, progress: None }
             }
             Element::Watermark(at) => {
-                if port.watermark.is_none_or(|last| last < at) {
-                    port.watermark = Some(at);
-                    port.controls.push_back(tag);
+                if self.watermark.is_none_or(|last| last < at) {
+                    self.watermark = Some(at);
+                    self.controls.push_back(tag);
                 }
                 Incoming::Watermark(at)
             }
             Element::Idle => {
-                port.controls.push_back(tag);
+                self.controls.push_back(tag);
                 Incoming::Idle
             }
         })
@@ -101,16 +117,17 @@ impl<T: Time, I, O, E> Host<I, O, E> for WorkerHost<T, I, O, E> {
     }
 
     fn emit(&mut self, outgoing: Outgoing<I, Shared<T>, O, E>) {
-        let mut port = self.port.borrow_mut();
-        let out = match outgoing {
+        let (capability, element) = match outgoing {
             Outgoing::Record { tag, completed } => {
                 let timestamp = completed.timestamp;
-                Some((tag, Element::Record { value: completed, timestamp }))
+                (Some(tag), Element::Record { value: completed, timestamp })
             }
-            Outgoing::Watermark(at) => port.control(Element::Watermark(at)),
-            Outgoing::Idle => port.control(Element::Idle),
+            Outgoing::Watermark(at) => (self.controls.pop_front(), Element::Watermark(at)),
+            Outgoing::Idle => (self.controls.pop_front(), Element::Idle),
         };
-        port.out.extend(out);
+        if let (Some(capability), Some(record)) = (capability, (self.give)(element)) {
+            self.port.borrow_mut().put(capability, record);
+        }
     }
 
     fn flush(&mut self, stats: Stats) {
