@@ -1,5 +1,8 @@
 //! Where driver and consumer meet: results go over in batches, requests come back.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod model;
+
 use std::collections::VecDeque;
 use std::mem::{replace, swap};
 use std::task::{Context, Poll, Waker};
@@ -7,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use crate::host::Request;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
-/// Items that wait for the consumer at most.
-pub(crate) const HANDOVER_LIMIT: usize = 256;
+/// Items that wait for the consumer at most; few in model tests, so that it fills up there.
+pub(crate) const HANDOVER_LIMIT: usize = if cfg!(feature = "shuttle") { 2 } else { 256 };
 
 /// `T`: what goes over. `S`: what a snapshot says. `X`: what the driver tells of itself.
 pub(crate) struct Handover<T, S, X> {

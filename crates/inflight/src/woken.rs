@@ -3,6 +3,9 @@
 //! Each call slot has one waker, made once. A wake puts the slot's index on the list, once until it is polled. The driver swaps the
 //! whole list out, and is itself woken once per sleep, not once per wake.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod model;
+
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
