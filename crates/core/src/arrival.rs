@@ -20,6 +20,7 @@ enum Held {
 }
 
 impl Arrival {
+    #[inline]
     pub(crate) fn admit(&mut self, index: u32) {
         self.line.push_back(Held::Record(index));
         match self.released.get_mut(index as usize) {
@@ -36,10 +37,12 @@ impl Arrival {
         self.line.push_back(Held::Control(sequence, control));
     }
 
+    #[inline]
     pub(crate) fn release(&mut self, index: u32) {
         self.released[index as usize] = true;
     }
 
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<Exit> {
         let exit = match *self.line.front()? {
             Held::Record(index) if self.released[index as usize] => Exit::Record(index),

@@ -53,10 +53,12 @@ impl Calls {
     }
 
     /// Calls that have not ended, given up or not.
+    #[inline]
     pub(crate) fn on_wire(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
+    #[inline]
     pub(crate) fn start(&mut self, now: Time) -> CallId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Call {
@@ -83,6 +85,7 @@ impl Calls {
         self.given_up += 1;
     }
 
+    #[inline]
     pub(crate) fn end(&mut self, index: u32) {
         let call = self.at_mut(index);
         let was = core::mem::replace(&mut call.state, CallState::Free);
@@ -91,19 +94,23 @@ impl Calls {
         self.free.push(index);
     }
 
+    #[inline]
     pub(crate) fn at(&self, index: u32) -> &Call {
         &self.slots[index as usize]
     }
 
+    #[inline]
     pub(crate) fn at_mut(&mut self, index: u32) -> &mut Call {
         &mut self.slots[index as usize]
     }
 
+    #[inline]
     pub(crate) fn id(&self, index: u32) -> CallId {
         CallId { index, generation: self.at(index).generation }
     }
 
     /// The call that `id` was given to, unless it has ended.
+    #[inline]
     pub(crate) fn find(&self, id: CallId) -> Option<&Call> {
         self.slots.get(id.index()).filter(|call| call.generation == id.generation)
     }

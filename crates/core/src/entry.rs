@@ -90,6 +90,7 @@ impl<I, O> Entries<I, O> {
     }
 
     /// Takes a slot for a record that waits.
+    #[inline]
     pub(crate) fn insert(&mut self, now: Time, sequence: u64, timestamp: Option<Timestamp>, input: I) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| self.grow());
         let entry = self.at_mut(index);
@@ -107,6 +108,7 @@ impl<I, O> Entries<I, O> {
         index
     }
 
+    #[inline]
     pub(crate) fn free(&mut self, index: u32) {
         let entry = self.at_mut(index);
         debug_assert_eq!(entry.state, State::Left);
@@ -115,19 +117,23 @@ impl<I, O> Entries<I, O> {
         self.free.push(index);
     }
 
+    #[inline]
     pub(crate) fn at(&self, index: u32) -> &Entry<I, O> {
         &self.slots[index as usize]
     }
 
+    #[inline]
     pub(crate) fn at_mut(&mut self, index: u32) -> &mut Entry<I, O> {
         &mut self.slots[index as usize]
     }
 
+    #[inline]
     pub(crate) fn id(&self, index: u32) -> EntryId {
         EntryId { index, generation: self.at(index).generation }
     }
 
     /// The record that `id` was given to, unless its slot has been freed since.
+    #[inline]
     pub(crate) fn find(&self, id: EntryId) -> Option<&Entry<I, O>> {
         self.slots.get(id.index as usize).filter(|entry| entry.generation == id.generation)
     }

@@ -111,6 +111,7 @@ impl Fences {
         }
     }
 
+    #[inline]
     pub(crate) fn admit(&mut self, index: u32, sequence: u64, timestamp: Option<Timestamp>) {
         let arrived = self.passed + self.pending.len() as u64 - 1;
         let on_time = timestamp.filter(|&at| self.rule == EventTime::Frontier && self.watermark.is_none_or(|w| at > w));
@@ -157,6 +158,7 @@ impl Fences {
     }
 
     /// The record may leave as far as order goes.
+    #[inline]
     pub(crate) fn release(&mut self, index: u32) {
         let after = self.gates[index as usize].after;
         if after <= self.passed {
@@ -174,6 +176,7 @@ impl Fences {
     }
 
     /// Takes what may leave next. A watermark goes first: nobody downstream gains by its waiting.
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<Exit> {
         if let Some(&Fence { control: Some((_, control)), blockers: 0, first, .. }) = self.pending.front() {
             self.pending.pop_front();
@@ -191,10 +194,12 @@ impl Fences {
         self.pending.iter().filter_map(|fence| fence.control)
     }
 
+    #[inline]
     pub(crate) fn controls_held(&self) -> usize {
         self.pending.len() - 1
     }
 
+    #[inline]
     fn fence(&mut self, number: u64) -> &mut Fence {
         let place = (number - self.passed) as usize;
         &mut self.pending[place]
@@ -223,6 +228,7 @@ impl Fences {
         }
     }
 
+    #[inline]
     fn leave(&mut self, index: u32) {
         let blocks = core::mem::replace(&mut self.gates[index as usize].blocks, 0);
         if blocks == AHEAD {

@@ -33,6 +33,7 @@ impl KeyChains {
         Self { tails: Table::new(), links: Vec::new() }
     }
 
+    #[inline]
     pub(crate) fn admit(&mut self, index: u32, key: u64) {
         let previous = self.tails.replace(key, index);
         if previous != NONE {
@@ -49,11 +50,13 @@ impl KeyChains {
     }
 
     /// Whether no earlier record of its key is held, or on the wire.
+    #[inline]
     pub(crate) fn is_first(&self, index: u32) -> bool {
         self.links[index as usize].previous == NONE
     }
 
     /// The record is decided. Whether it may leave: no earlier record of its key has yet to.
+    #[inline]
     pub(crate) fn decide(&mut self, index: u32) -> bool {
         let link = &mut self.links[index as usize];
         link.decided = true;
@@ -62,6 +65,7 @@ impl KeyChains {
     }
 
     /// The record has left. The next of its key, if that may leave now.
+    #[inline]
     pub(crate) fn leave(&mut self, index: u32) -> Option<u32> {
         let link = &mut self.links[index as usize];
         link.left = true;
@@ -70,6 +74,7 @@ impl KeyChains {
     }
 
     /// The record's slot is about to be free. The next of its key, if that is the first now.
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> Option<u32> {
         let Link { key, previous, next, .. } = self.links[index as usize];
         if next == NONE {
@@ -104,6 +109,7 @@ impl Table {
     }
 
     /// Puts `index` under `key` and returns what was there.
+    #[inline]
     fn replace(&mut self, key: u64, index: u32) -> u32 {
         if (self.len + 1) * 2 > self.cells.len() {
             self.grow();
@@ -139,6 +145,7 @@ impl Table {
     }
 
     /// The cell of `key`, or the empty one where it would go.
+    #[inline]
     fn find(&self, key: u64) -> usize {
         let mut cell = self.home(key);
         while self.cells[cell].1 != NONE && self.cells[cell].0 != key {
@@ -147,10 +154,12 @@ impl Table {
         cell
     }
 
+    #[inline]
     const fn home(&self, key: u64) -> usize {
         crate::retry::mix(key) as usize & self.mask()
     }
 
+    #[inline]
     const fn mask(&self) -> usize {
         self.cells.len() - 1
     }

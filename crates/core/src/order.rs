@@ -43,6 +43,7 @@ impl Departures {
     }
 
     /// A record is accepted into slot `index`.
+    #[inline]
     pub(crate) fn admit(&mut self, index: u32, sequence: u64, key: u64, timestamp: Option<Timestamp>) {
         if let Some(keys) = &mut self.keys {
             keys.admit(index, key);
@@ -70,10 +71,12 @@ impl Departures {
         }
     }
 
+    #[inline]
     pub(crate) fn may_start(&self, index: u32) -> bool {
         !self.serial || self.keys.as_ref().is_none_or(|keys| keys.is_first(index))
     }
 
+    #[inline]
     pub(crate) fn decide(&mut self, index: u32) {
         if self.keys.as_mut().is_none_or(|keys| keys.decide(index)) {
             self.release(index);
@@ -81,6 +84,7 @@ impl Departures {
     }
 
     /// Takes what may leave next.
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<Exit> {
         let exit = match &mut self.exits {
             Exits::Arrival(arrival, _) => arrival.next(),
@@ -95,6 +99,7 @@ impl Departures {
     }
 
     /// The slot of a record that has left is about to be free. A record that may start because of it.
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> Option<u32> {
         self.keys.as_mut().and_then(|keys| keys.remove(index)).filter(|_| self.serial)
     }
@@ -107,6 +112,7 @@ impl Departures {
         }
     }
 
+    #[inline]
     pub(crate) fn controls_held(&self) -> usize {
         match &self.exits {
             Exits::Arrival(arrival, _) => arrival.controls_held(),
@@ -114,6 +120,7 @@ impl Departures {
         }
     }
 
+    #[inline]
     fn release(&mut self, index: u32) {
         match &mut self.exits {
             Exits::Arrival(arrival, _) => arrival.release(index),

@@ -107,6 +107,7 @@ impl<I, O> Queue<I, O> {
 
     /// Whether another record, watermark or idle status may be handed in. It changes only with [`emit`](Self::emit).
     #[must_use]
+    #[inline]
     pub fn has_room(&self) -> bool {
         let controls = self.departures.controls_held();
         let held = self.stats.held;
@@ -119,6 +120,7 @@ impl<I, O> Queue<I, O> {
     ///
     /// # Panics
     /// If there is no [room](Self::has_room), or the input has ended.
+    #[inline]
     pub fn handle_record(&mut self, now: Time, key: u64, timestamp: Option<Timestamp>, input: I) -> EntryId {
         assert!(self.has_room(), "a record was handed in without room: ask has_room() first");
         self.handle_restored(now, key, timestamp, input, Progress::default())
@@ -128,6 +130,7 @@ impl<I, O> Queue<I, O> {
     ///
     /// # Panics
     /// If the input has ended.
+    #[inline]
     pub fn handle_restored(
         &mut self,
         now: Time,
@@ -142,11 +145,12 @@ impl<I, O> Queue<I, O> {
         self.departures.admit(index, sequence, key, timestamp);
         self.stats.held += 1;
         self.stats.accepted += 1;
-        self.entries.at_mut(index).attempts = progress.attempts;
         let id = self.entries.id(index);
-        if let Some(time) = progress.remaining.or(self.config.deadline).filter(|_| self.config.deadline.is_some()) {
-            let deadline = now + time;
-            self.entries.at_mut(index).deadline = deadline;
+        let entry = self.entries.at_mut(index);
+        entry.attempts = progress.attempts;
+        if let Some(time) = self.config.deadline {
+            let deadline = now + progress.remaining.unwrap_or(time);
+            entry.deadline = deadline;
             self.arm(deadline, Timer::Deadline(id));
         }
         if self.stats.held <= self.config.capacity || !self.config.has(Mutant::B4) {
@@ -188,6 +192,7 @@ impl<I, O> Queue<I, O> {
 
     /// A call has ended with a completion for each of its [inputs](Self::inputs), in their order. Completions that are missing make
     /// their records [`Outcome::Unanswered`]; a call that has ended before is ignored, and counted as a straggler.
+    #[inline]
     pub fn handle_completion(&mut self, now: Time, call: CallId, completions: impl IntoIterator<Item = Completion<O>>) {
         let call = if self.config.has(Mutant::S60) { self.calls.id(call.index) } else { call };
         let Some(state) = self.calls.find(call).map(|call| call.state).filter(|state| *state != CallState::Free) else {
@@ -198,15 +203,21 @@ impl<I, O> Queue<I, O> {
             self.stats.stragglers += 1;
         }
         let mut completions = completions.into_iter();
-        let mut index = self.calls.at(call.index).first;
+        let mut index = self.take_records(call.index);
         while index != NONE {
-            let entry = self.entries.at(index);
+            let entry = self.entries.at_mut(index);
             let next = entry.next_in_call;
+            let mine = entry.call == call.index;
             let open = entry.state == State::Calling || (entry.state == State::Decided && self.config.has(Mutant::S22));
-            let waits = open && entry.call == call.index && state == CallState::OnWire;
+            let waits = open && mine && state == CallState::OnWire;
             let completion = if waits || !self.config.has(Mutant::B30) { completions.next() } else { None };
+            if mine {
+                entry.call = NONE;
+            }
             if waits {
                 self.settle(now, index, completion);
+            } else if mine {
+                self.let_go(index);
             }
             index = next;
         }
@@ -237,6 +248,7 @@ impl<I, O> Queue<I, O> {
 
     /// As [`poll`](Self::poll), for a host that has heard only of completions up to `heard`, earlier than now: timers that fell due
     /// since then wait until it knows more, so that a busy host makes no false timeouts.
+    #[inline]
     pub fn poll_heard(&mut self, now: Time, heard: Time) -> Action {
         while let Some(timer) = self.timers.pop(heard) {
             self.fire(now, timer);
@@ -259,6 +271,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// The next thing to leave, if something may. Apart from [`poll`](Self::poll), so that a slow consumer stops neither calls nor clocks.
+    #[inline]
     pub fn emit(&mut self) -> Option<Emit<I, O>> {
         if self.config.has(Mutant::B23)
             && let Some(end) = self.end()

@@ -42,6 +42,7 @@ impl Timers {
         }
     }
 
+    #[inline]
     pub(crate) fn arm(&mut self, at: Time, timer: Timer) {
         self.earliest = self.earliest.min(at);
         match timer {
@@ -52,6 +53,7 @@ impl Timers {
     }
 
     /// Takes a timer that is due; at equal times a record's deadline goes before its attempt's.
+    #[inline]
     pub(crate) fn pop(&mut self, now: Time) -> Option<Timer> {
         if now < self.earliest {
             return None;
@@ -71,6 +73,7 @@ impl Timers {
     }
 
     /// When the next living timer is due.
+    #[inline]
     pub(crate) fn next(&mut self, live: impl Fn(Timer) -> bool) -> Option<Time> {
         while self.attempts.pop_front_if(|(_, call)| !live(Timer::Attempt(*call))).is_some() {}
         while self.deadlines.pop_front_if(|(_, entry)| !live(Timer::Deadline(*entry))).is_some() {}
@@ -82,6 +85,7 @@ impl Timers {
     }
 
     /// Whether the dead may outnumber the living, of whom there are at most so many.
+    #[inline]
     pub(crate) fn crowded(&self, entries: usize, calls: usize) -> bool {
         const SLACK: usize = 64;
         self.deadlines.len() > 2 * entries + SLACK
@@ -100,6 +104,7 @@ impl Timers {
         self.irregular.retain(|&Reverse((_, timer))| live(timer));
     }
 
+    #[inline]
     fn front(&self) -> Time {
         let attempt = self.attempts.front().map_or(Time::NEVER, |(at, _)| *at);
         let deadline = self.deadlines.front().map_or(Time::NEVER, |(at, _)| *at);
@@ -108,6 +113,7 @@ impl Timers {
     }
 }
 
+#[inline]
 fn in_order<T>(line: &VecDeque<(Time, T)>, at: Time) -> bool {
     line.back().is_none_or(|(last, _)| *last <= at)
 }

@@ -53,6 +53,7 @@ impl<I, O> Queue<I, O> {
         false
     }
 
+    /// In Flink a retry may be due after the record's time is up (S57); some of its bugs need that.
     pub(super) fn starts_late(&self) -> bool {
         [Mutant::B17, Mutant::B22, Mutant::B24].into_iter().any(|mutant| self.config.has(mutant))
     }

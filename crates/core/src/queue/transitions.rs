@@ -27,6 +27,7 @@ impl<I, O> Queue<I, O> {
         self.departures.arrive(sequence, control);
     }
 
+    #[inline]
     pub(super) fn next_sequence(&mut self) -> u64 {
         let sequence = self.sequence;
         self.sequence += 1;
@@ -34,6 +35,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Waiting: puts the record in line, unless its key's turn or its own last call holds it back.
+    #[inline]
     pub(super) fn line_up(&mut self, index: u32, turn: Turn) {
         let entry = self.entries.at(index);
         if entry.state != State::Waiting || entry.in_line || entry.call != NONE || !self.departures.may_start(index) {
@@ -53,6 +55,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Waiting -> Calling, for as many records as share a call.
+    #[inline]
     pub(super) fn start_call(&mut self, now: Time) -> Option<CallId> {
         self.skip_dead(now);
         let full = self.in_line >= self.config.batch.size;
@@ -60,11 +63,13 @@ impl<I, O> Queue<I, O> {
             return None;
         }
         let call = self.calls.start(now);
-        for _ in 0..self.config.batch.size {
-            self.skip_dead(now);
+        for place in 1..=self.config.batch.size {
             let Some(id) = self.line.pop_front() else { break };
             self.in_line -= 1;
             self.join(id.index, call);
+            if place < self.config.batch.size {
+                self.skip_dead(now);
+            }
         }
         self.stats.calls += 1;
         if let Some(timeout) = self.config.timeout {
@@ -73,6 +78,7 @@ impl<I, O> Queue<I, O> {
         Some(call)
     }
 
+    #[inline]
     fn join(&mut self, index: u32, id: CallId) {
         let entry = self.entries.at_mut(index);
         entry.in_line = false;
@@ -108,6 +114,7 @@ impl<I, O> Queue<I, O> {
 
     /// Passes over those at the front of the line who have timed out, or are about to: a call would come too late for them, also
     /// if the host is behind with what it has heard.
+    #[inline]
     fn skip_dead(&mut self, now: Time) {
         while let Some(&id) = self.line.front() {
             let entry = self.entries.find(id).filter(|entry| entry.in_line);
@@ -123,6 +130,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Calling -> Decided or BackingOff: an attempt has ended.
+    #[inline]
     pub(super) fn settle(&mut self, now: Time, index: u32, completion: Option<Completion<O>>) {
         match completion {
             Some(Completion::Done(output)) => self.decide(now, index, Outcome::Done(output)),
@@ -152,7 +160,7 @@ impl<I, O> Queue<I, O> {
             Input::Draining(limit) => limit.min(entry.deadline),
             _ => entry.deadline,
         };
-        if at >= limit && !self.config.has(Mutant::B22) && !self.config.has(Mutant::B24) {
+        if at >= limit && !self.starts_late() {
             return None;
         }
         let allowed = self.tokens.spend(retry.budget);
@@ -184,6 +192,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Waiting, Calling or BackingOff -> Decided. Once.
+    #[inline]
     fn decide(&mut self, now: Time, index: u32, outcome: Outcome<O>) {
         let entry = self.entries.at_mut(index);
         match entry.state {
@@ -296,6 +305,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// What the host is to stop or to let go of. A call that has ended before it was told needs no stopping.
+    #[inline]
     pub(super) fn next_cancel(&mut self) -> Option<Action> {
         let calls = &self.calls;
         while self
@@ -307,28 +317,39 @@ impl<I, O> Queue<I, O> {
     }
 
     /// OnWire or GivenUp -> ended.
+    #[inline]
     pub(super) fn end_call(&mut self, now: Time, id: CallId) {
-        let spent = now.since(self.calls.at(id.index).started);
-        self.stats.wire_nanos += u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        self.stats.wire_nanos += now.nanos_since(self.calls.at(id.index).started);
         self.detach(id.index);
         self.calls.end(id.index);
     }
 
     /// Lets the call's records go: slots of those that have left become free, those that may try again line up.
     fn detach(&mut self, call: u32) {
-        let mut index = core::mem::replace(&mut self.calls.at_mut(call).first, NONE);
+        let mut index = self.take_records(call);
         while index != NONE {
             let entry = self.entries.at_mut(index);
             let next = entry.next_in_call;
             if entry.call == call {
                 entry.call = NONE;
-                match entry.state {
-                    State::Left => self.free(index),
-                    State::Waiting => self.line_up(index, Turn::First),
-                    _ => {}
-                }
+                self.let_go(index);
             }
             index = next;
+        }
+    }
+
+    /// The first of the call's records; it no longer knows them.
+    #[inline]
+    pub(super) fn take_records(&mut self, call: u32) -> u32 {
+        core::mem::replace(&mut self.calls.at_mut(call).first, NONE)
+    }
+
+    /// The record's call is over.
+    pub(super) fn let_go(&mut self, index: u32) {
+        match self.entries.at(index).state {
+            State::Left => self.free(index),
+            State::Waiting => self.line_up(index, Turn::First),
+            _ => {}
         }
     }
 
@@ -343,6 +364,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Decided -> Left.
+    #[inline]
     pub(super) fn leave(&mut self, index: u32) -> Option<Emitted<I, O>> {
         let entry = self.entries.at_mut(index);
         entry.state = State::Left;
@@ -365,6 +387,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Left -> free.
+    #[inline]
     fn free(&mut self, index: u32) {
         let next = self.departures.remove(index);
         self.entries.free(index);
@@ -385,6 +408,7 @@ impl<I, O> Queue<I, O> {
         Some(Emit::End)
     }
 
+    #[inline]
     pub(super) fn arm(&mut self, at: Time, timer: Timer) {
         self.timers.arm(at, timer);
         if self.timers.crowded(self.stats.held, self.calls.on_wire()) && !self.config.has(Mutant::B2) {
