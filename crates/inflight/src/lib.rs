@@ -81,3 +81,8 @@ pub use service::{FromService, service};
 pub use snapshot::{Clocks, Snapshot};
 pub use spawned::{Spawned, spawned};
 pub use stream::{AsyncDataStream, AsyncStream, AsyncStreamExt};
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
