@@ -66,6 +66,8 @@ struct Record {
     calling: bool,
     /// When it may be tried again: not before, and, if it may start then, not after.
     retry: Option<(Time, Time)>,
+    /// Since when it is sure to have been in line: accepted, or back from a backoff.
+    in_line: Option<Time>,
     last: Option<Output>,
     /// It may be undecided.
     open: bool,
@@ -141,6 +143,7 @@ impl Checker {
                 inherited: progress.map_or(0, |progress| progress.attempts),
                 calling: false,
                 retry: None,
+                in_line: Some(now),
                 last: None,
                 open: true,
                 decided: Vec::new(),
@@ -224,6 +227,7 @@ impl Checker {
         ensure!(record.attempts < max, "attempts <= 1 + max_retries", "{record:?}");
         ensure!(record.retry.is_none_or(|(from, _)| now >= from), "backoff is kept", "{record:?} at {now:?}");
         let again = record.retry.take().is_some();
+        record.in_line = None;
         record.attempts += 1;
         record.calling = true;
         record.decided.clear();
@@ -365,3 +369,6 @@ fn record(element: &Held<Box<Record>>) -> Option<&Record> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,8 @@ impl Scenario {
         let config = config(&mut rng);
         let source = source(&mut rng);
         let may_lose = config.timeout.is_some() || config.deadline.is_some();
-        let limit = rng.below(60);
+        let limit = rng.pick(&[5, 60]);
+        let limit = rng.below(limit);
         let mut scenario = Self {
             seed,
             source,
@@ -218,9 +219,9 @@ pub(crate) fn concurrency(rng: &mut Rng, capacity: usize) -> usize {
 
 fn retry(rng: &mut Rng) -> Retry {
     let max_retries = rng.within(1, 4) as u32;
-    let delay = span(rng.pick(&[0, 1, 5, 20]));
+    let delay = span(rng.pick(&[0, 1, 5, 20, 60]));
     let mut retry =
-        if rng.one_in(2) { Retry::fixed(max_retries, delay) } else { Retry::exponential(max_retries, delay, span(40)) };
+        if rng.one_in(2) { Retry::fixed(max_retries, delay) } else { Retry::exponential(max_retries, delay, span(80)) };
     if let Backoff::Exponential { multiplier, .. } = &mut retry.backoff {
         *multiplier = rng.pick(&[1.0, 2.0, 3.5]);
     }

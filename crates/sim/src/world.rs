@@ -543,3 +543,32 @@ impl<'a> World<'a> {
 fn is_late(timestamp: Option<Timestamp>, watermark: Option<Timestamp>) -> bool {
     timestamp.is_some_and(|at| watermark.is_some_and(|watermark| at <= watermark))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_that_stands_still_is_noticed() {
+        let mut scenario = Scenario::new(0);
+        scenario.config.timeout = None;
+        scenario.config.deadline = None;
+        scenario.finish = Finish::End;
+        scenario.service.lost = 1000;
+        let violation =
+            run_scenario(&scenario, &Options::default()).expect_err("no call ever answers, and no clock runs");
+        assert_eq!(violation.rule, "progress");
+    }
+
+    #[test]
+    fn a_world_that_takes_too_long_is_noticed() {
+        let mut scenario = Scenario::new(0);
+        scenario.service.latency = 5;
+        let mut world = World::new(&scenario, Options::default()).expect("a sound scenario");
+        world.now = scenario.bound();
+        world.wake_at = Some(world.now + 1);
+        world.rng = Rng::new(1);
+        let violation = (0..9).find_map(|_| world.sleep().err()).expect("it is over time");
+        assert_eq!(violation.rule, "progress");
+    }
+}

@@ -53,9 +53,18 @@ impl<I, O> Queue<I, O> {
         false
     }
 
-    /// In Flink a retry may be due after the record's time is up (S57); some of its bugs need that.
+    /// Whether a timer that nobody waits for any more is not cancelled.
+    pub(super) fn keeps(&self, timer: Timer) -> bool {
+        self.config.has(Mutant::B2) || (self.config.has(Mutant::B17) && matches!(timer, Timer::Backoff(..)))
+    }
+
+    /// In Flink a retry may be due after the record's time is up (S57): two of its bugs need that.
+    pub(super) fn waits_too_long(&self) -> bool {
+        self.config.has(Mutant::B22) || self.config.has(Mutant::B24)
+    }
+
     pub(super) fn starts_late(&self) -> bool {
-        [Mutant::B17, Mutant::B22, Mutant::B24].into_iter().any(|mutant| self.config.has(mutant))
+        self.config.has(Mutant::B17) || self.waits_too_long()
     }
 
     pub(super) fn survives_deadline(&mut self, now: Time, index: u32) -> bool {

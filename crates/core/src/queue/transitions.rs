@@ -160,7 +160,7 @@ impl<I, O> Queue<I, O> {
             Input::Draining(limit) => limit.min(entry.deadline),
             _ => entry.deadline,
         };
-        if at >= limit && !self.starts_late() {
+        if at >= limit && !self.waits_too_long() {
             return None;
         }
         let allowed = self.tokens.spend(retry.budget);
@@ -421,7 +421,7 @@ impl<I, O> Queue<I, O> {
 
     pub(super) fn wake_at(&mut self, now: Time) -> Option<Time> {
         let mut timers = core::mem::replace(&mut self.timers, crate::timers::Timers::new());
-        let timer = timers.next(|timer| self.is_live(timer) || self.config.has(Mutant::B2));
+        let timer = timers.next(|timer| self.is_live(timer) || self.keeps(timer));
         self.timers = timers;
         let linger = if self.in_line > 0 && self.calls.on_wire() < self.config.concurrency {
             self.lingers_until(now)

@@ -34,6 +34,12 @@ impl Checker {
                 self.attempt_timed_out(now, input);
             }
         }
+        for input in self.inputs(|record| record.in_line.is_none() && record.retry.is_some_and(|(_, to)| to <= heard)) {
+            self.place(input)
+                .and_then(|place| self.at(place))
+                .into_iter()
+                .for_each(|record| record.in_line = Some(now));
+        }
         if self.drain.is_some_and(|limit| limit <= heard) {
             for input in self.inputs(|record| record.open) {
                 self.time_out(now, input, Clock::Drain);
@@ -67,8 +73,7 @@ impl Checker {
             !linger.is_zero() && !self.calls.is_empty() && !self.ended && startable.len() < self.config.batch.size;
         if room && !startable.is_empty() {
             ensure!(lingers, "what may start starts", "idle at {now:?} with {startable:?}");
-            let since = |record: &&Record| record.retry.map_or(record.admitted, |(_, to)| to.max(record.admitted));
-            let until = startable.iter().map(|record| since(record) + linger).min();
+            let until = startable.iter().filter_map(|record| record.in_line).min().map(|since| since + linger);
             let in_time = until.is_some_and(|until| heard < until && wake_at.is_some_and(|at| at <= until));
             // With keys it may have waited for its turn until now.
             ensure!(

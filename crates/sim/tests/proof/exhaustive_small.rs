@@ -1,4 +1,4 @@
-//! Every interleaving of small cases: four records and a watermark, room for two, and at any moment a call may answer, fail, run
+//! Every interleaving of small cases: four records and a watermark or an idle status, room for two, and at any moment a call may answer, fail, run
 //! out of time, answer too late, stop, or the process may die and go on from a snapshot. No seed is needed where all can be tried.
 
 use core::time::Duration;
@@ -11,6 +11,8 @@ use crate::threads;
 
 /// So many things may go wrong in one story; each more multiplies the stories by about twenty.
 const MISHAPS: usize = if cfg!(debug_assertions) { 1 } else { 2 };
+/// And so many with an idle status in place of the watermark.
+const MISHAPS_IDLE: usize = 1;
 
 #[test]
 fn every_story_of_four_records_is_right() {
@@ -34,6 +36,7 @@ fn every_story_of_four_records_is_right() {
 struct Case {
     config: Config,
     source: Vec<Element>,
+    mishaps: usize,
 }
 
 /// Each order, each rule, the watermark in each place; with and without a deadline over all attempts; and pairs in one call.
@@ -50,11 +53,13 @@ fn cases() -> Vec<Case> {
                 config.event_time = event_time;
                 config.timeout = Some(Duration::from_nanos(10));
                 config.retry = Some(Retry::fixed(1, Duration::from_nanos(4)));
-                cases.push(Case { config: config.clone(), source: source.clone() });
+                cases.push(Case { config: config.clone(), source: source.clone(), mishaps: MISHAPS });
                 config.deadline = Some(Duration::from_nanos(12));
                 config.grace = Some(Duration::from_nanos(3));
                 config.batch.size = 1 + place % 2;
-                cases.push(Case { config, source });
+                cases.push(Case { config: config.clone(), source: source.clone(), mishaps: MISHAPS });
+                source[place] = Element::Idle;
+                cases.push(Case { config, source, mishaps: MISHAPS_IDLE });
             }
         }
     }
@@ -159,7 +164,7 @@ impl<'a> Story<'a> {
             ended: false,
             over: false,
             calls: Vec::new(),
-            mishaps: MISHAPS,
+            mishaps: case.mishaps,
             died: false,
             wake_at: None,
             left: Vec::new(),
