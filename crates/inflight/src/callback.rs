@@ -101,6 +101,12 @@ impl<T, E: From<Abandoned>> Future for Completion<T, E> {
 #[error("the result future was dropped without having been completed")]
 pub struct Abandoned;
 
+impl From<Abandoned> for std::io::Error {
+    fn from(abandoned: Abandoned) -> Self {
+        Self::other(abandoned)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -102,7 +102,8 @@ impl<I, E: fmt::Display> fmt::Display for Failure<I, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Record(DeadLetter { cause, attempts, elapsed, .. }) => {
-                write!(f, "a record failed after {attempts} attempts in {elapsed:?}: {cause}")
+                let plural = if *attempts == 1 { "" } else { "s" };
+                write!(f, "a record failed after {attempts} attempt{plural} in {elapsed:.1?}: {cause}")
             }
             Self::Open(error) => write!(f, "the function could not be opened: {error}"),
             Self::Close(error) => write!(f, "the function could not be closed: {error}"),

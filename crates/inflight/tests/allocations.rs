@@ -67,7 +67,7 @@ fn through_the_core(order: Order, rule: EventTime, records: u64, queue: &mut Que
     while *next < end {
         let now = Time::from_nanos(*next * 1_000);
         while queue.has_room() && *next < end {
-            let timestamp = (order != Order::Ordered).then(|| Timestamp(*next as i64));
+            let timestamp = (order != Order::Ordered).then_some(Timestamp(*next as i64));
             queue.handle_record(now, *next % 97, timestamp, *next);
             *next += 1;
             if next.is_multiple_of(500) && queue.has_room() && rule == EventTime::Frontier {
