@@ -291,3 +291,23 @@ async fn snapshots_are_right_while_the_operator_runs_on_another_thread() {
         assert_eq!(emitted.len(), 20_000);
     }
 }
+
+// S85: order, capacity and clocks may change between one run and the next.
+#[tokio::test(start_paused = true)]
+async fn another_order_may_go_on_from_a_snapshot() {
+    for before in Order::ALL {
+        for after in Order::ALL {
+            let mut results = wait(before, stream::iter(0..200), lookup, Options::new().capacity(30));
+            let mut emitted = Vec::new();
+            for _ in 0..50 {
+                emitted.push(results.next().await.unwrap().unwrap());
+            }
+            let snapshot = results.snapshot().await.expect("it lives");
+            let rest = stream::iter(snapshot.taken..200);
+            let options = Options::new().capacity(7).deadline(ms(10_000)).resume(snapshot, Clocks::Keep);
+            emitted.extend(all_ok(wait(after, rest, lookup, options)).await);
+            emitted.sort_unstable();
+            assert!(emitted.into_iter().eq(0..200), "{before:?}, then {after:?}");
+        }
+    }
+}
