@@ -261,7 +261,9 @@ impl<I, O> Queue<I, O> {
         if let Some(cancel) = self.next_cancel() {
             return cancel;
         }
+        let too_late = matches!(self.input, Input::Draining(limit) if limit <= now);
         if self.in_line > 0
+            && !too_late
             && self.calls.on_wire() < self.config.concurrency
             && let Some(call) = self.start_call(now)
         {
@@ -279,7 +281,7 @@ impl<I, O> Queue<I, O> {
             return Some(end);
         }
         match self.departures.next() {
-            Some(Exit::Record(index)) => self.leave(index).map(Emit::Record),
+            Some(Exit::Record(index)) => self.leave(index),
             Some(Exit::Control(Control::Watermark(at))) => {
                 self.watermark_left = Some(at);
                 Some(Emit::Watermark(at))

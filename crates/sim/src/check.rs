@@ -187,6 +187,7 @@ impl Checker {
     pub(crate) fn call(&mut self, now: Time, id: CallId, inputs: &[Input]) -> Result<(), Violation> {
         ensure!(!self.over, "nothing runs after the end", "{id:?}");
         ensure!(!inputs.is_empty() && inputs.len() <= self.config.batch.size, "batch size", "{inputs:?}");
+        ensure!(self.drain.is_none_or(|limit| now < limit), "no attempt at or after the drain's limit", "{inputs:?}");
         let on_wire = self.calls.len();
         ensure!(on_wire < self.config.concurrency, "on the wire <= concurrency", "{id:?} beside {on_wire} others");
         ensure!(self.calls.iter().all(|call| call.id != id), "a call has its own name", "{id:?}");

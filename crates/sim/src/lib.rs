@@ -9,6 +9,18 @@
 //! assert!(report.emitted > 0);
 //! ```
 //!
+//! # How to run it
+//!
+//! ```text
+//! cargo test -p inflight-sim                                      some thousand seeds, and everything else
+//! cargo test --release -p inflight-sim                            100,000 seeds; -- --nocapture shows the tables
+//! INFLIGHT_SEEDS=1000000 INFLIGHT_SEED=7 cargo test --release -p inflight-sim seeds
+//! cargo run --release -p inflight-sim -- --seeds 10000000         a long run, with seeds per second
+//! cargo run --release -p inflight-sim -- --seed 7 --trace         one seed, step by step
+//! ```
+//!
+//! # Where is what
+//!
 //! | file | idea |
 //! |---|---|
 //! | `scenario` | what a seed stands for |

@@ -107,6 +107,10 @@ impl Scenario {
                 _ => {}
             }
         }
+        if scenario.config.batch.size > 2 && rng.one_in(4) {
+            scenario.service.broken = 400;
+            scenario.host.reconfigures = 3;
+        }
         scenario
     }
 

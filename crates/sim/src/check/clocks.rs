@@ -71,7 +71,8 @@ impl Checker {
         let linger = self.config.batch.linger;
         let lingers =
             !linger.is_zero() && !self.calls.is_empty() && !self.ended && startable.len() < self.config.batch.size;
-        if room && !startable.is_empty() {
+        let too_late = self.drain.is_some_and(|limit| limit <= now);
+        if room && !startable.is_empty() && !too_late {
             ensure!(lingers, "what may start starts", "idle at {now:?} with {startable:?}");
             let until = startable.iter().filter_map(|record| record.in_line).min().map(|since| since + linger);
             let in_time = until.is_some_and(|until| heard < until && wake_at.is_some_and(|at| at <= until));

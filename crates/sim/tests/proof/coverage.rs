@@ -6,7 +6,7 @@ use crate::{number, threads};
 
 #[test]
 fn every_fault_meets_every_situation_in_every_order() {
-    let search = search(number("INFLIGHT_SEED", 0), number("INFLIGHT_SEEDS", 20_000), threads(), &Options::default());
+    let search = search(number("INFLIGHT_SEED", 0), number("INFLIGHT_SEEDS", 12_000), threads(), &Options::default());
     println!("{}", search.coverage);
     let missing = search.coverage.missing();
     assert_eq!(missing, [], "cells that no seed reached");

@@ -71,3 +71,16 @@ fn a_busy_host_makes_no_call_that_comes_too_late() {
     assert_eq!((second.input, second.attempts, second.decided), (2, 0, at(9)));
     assert!(matches!(second.outcome, Outcome::TimedOut { .. }));
 }
+
+/// Seed 34 with a host that hears late: the drain's limit had passed, but the host had not heard so far. Calls were started that
+/// had to be cancelled in the next moment.
+#[test]
+fn a_busy_host_makes_no_call_after_the_drain() {
+    let mut queue = queue(|_| {});
+    queue.handle_record(at(0), 0, None, 1);
+    queue.handle_drain(at(0), Duration::from_nanos(5));
+    assert_eq!(queue.poll_heard(at(6), at(4)), Action::Idle { wake_at: Some(at(5)) });
+    assert_eq!(queue.poll(at(6)), Action::Idle { wake_at: None });
+    assert!(matches!(queue.emit(), Some(Emit::Record(record)) if record.attempts == 0));
+    assert_eq!(queue.emit(), Some(Emit::End));
+}
