@@ -51,6 +51,8 @@ mod function;
 mod handover;
 pub mod host;
 mod input;
+#[cfg(feature = "layers")]
+pub mod layers;
 mod options;
 #[cfg(feature = "tower")]
 mod service;

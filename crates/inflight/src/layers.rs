@@ -1,0 +1,1 @@
+//! Policies that change what one call does, each a layer around a function.

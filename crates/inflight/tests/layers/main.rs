@@ -1,0 +1,1 @@
+//! Layers around a function, under tokio's paused clock.
