@@ -1,10 +1,11 @@
 //! Clients that block, on threads of their own. Real time, as threads know no other; nothing is asserted about it.
 
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use futures_util::future::join;
 use futures_util::{FutureExt, StreamExt, stream};
 use inflight::{AsyncStreamExt, Cause, Clock, Failure, Options, Pool, blocking};
 
@@ -87,6 +88,9 @@ async fn each_thread_of_a_pool_keeps_its_state() {
         (std::thread::current().id(), 0_u32)
     }));
     assert_eq!(pool.threads(), 2);
+    let both = Arc::new(Barrier::new(2));
+    let meet = |both: Arc<Barrier>| pool.run(move |_| drop(both.wait()));
+    join(meet(Arc::clone(&both)), meet(both)).await;
     let theirs = Arc::clone(&pool);
     let lookup = move |n: u64| {
         let pool = Arc::clone(&theirs);
