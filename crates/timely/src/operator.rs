@@ -1,7 +1,6 @@
 //! The operator.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -183,8 +182,7 @@ where
 
     let monitor = Monitor::new();
     let port = Rc::new(RefCell::new(Port::new()));
-    let (controls, watermark) = (VecDeque::new(), None);
-    let mut host = WorkerHost { port: Rc::clone(&port), take, give, controls, watermark, monitor: monitor.clone() };
+    let mut host = WorkerHost::new(Rc::clone(&port), take, give, monitor.clone());
     let driver = async move { drive(function, setup, &mut host).await };
     let mut driver = Running { driver: Some(Box::pin(driver)), runtime: runtime.clone(), monitor: monitor.clone() };
 

@@ -8,7 +8,9 @@ use std::vec::IntoIter;
 
 use inflight::host::{Host, Incoming, Outgoing, Request, Tagged};
 use inflight::{Completed, Element, Stats, Timestamp};
+use timely::container::buffer::default_capacity;
 use timely::dataflow::operators::Capability;
+use timely::order::TotalOrder;
 use timely::progress::Timestamp as Time;
 
 use crate::monitor::Monitor;
@@ -19,7 +21,7 @@ const ROOM: usize = 1024;
 /// A capability shared by the records of one batch: one per record would be an update of the progress tracker each.
 pub(crate) type Shared<T> = Rc<Capability<T>>;
 
-/// Records of the same time that go out one after the other.
+/// Records of the same time that go out together.
 pub(crate) struct Run<T: Time, R> {
     pub(crate) capability: Shared<T>,
     pub(crate) records: Vec<R>,
@@ -30,12 +32,16 @@ pub(crate) struct Port<T: Time, D, R> {
     /// None is empty.
     batches: VecDeque<(Shared<T>, IntoIter<D>)>,
     ended: bool,
+    /// By time, since timely's operators look at earlier times first, and must not be left to sort many messages of equal times: they
+    /// would mix them up.
     pub(crate) out: Vec<Run<T, R>>,
+    /// The latest time that anything went out at.
+    latest: T,
 }
 
-impl<T: Time, D, R> Port<T, D, R> {
-    pub(crate) const fn new() -> Self {
-        Self { batches: VecDeque::new(), ended: false, out: Vec::new() }
+impl<T: Time + TotalOrder, D, R> Port<T, D, R> {
+    pub(crate) fn new() -> Self {
+        Self { batches: VecDeque::new(), ended: false, out: Vec::new(), latest: T::minimum() }
     }
 
     pub(crate) fn push(&mut self, capability: Capability<T>, batch: Vec<D>) {
@@ -58,28 +64,55 @@ impl<T: Time, D, R> Port<T, D, R> {
     }
 
     fn put(&mut self, capability: Shared<T>, record: R) {
-        match self.out.last_mut() {
-            Some(run) if run.capability.time() == capability.time() => run.records.push(record),
-            _ => self.out.push(Run { capability, records: vec![record] }),
+        if let Some(run) = self.out.last_mut()
+            && (Rc::ptr_eq(&run.capability, &capability) || run.capability.time() == capability.time())
+        {
+            return run.records.push(record);
+        }
+        let time = capability.time();
+        if self.latest < *time {
+            self.latest.clone_from(time);
+        }
+        let place = self.out.partition_point(|run| run.capability.time() <= time);
+        match self.out[..place].last_mut() {
+            Some(run) if run.capability.time() == time => run.records.push(record),
+            _ => {
+                let mut records = Vec::with_capacity(default_capacity::<R>());
+                records.push(record);
+                self.out.insert(place, Run { capability, records });
+            }
         }
     }
 }
 
 /// `take` and `give` say how what flows on the edges is an [`Element`]; `None` does not go out.
 pub(crate) struct WorkerHost<T: Time, D, R, E, Take, Give> {
-    pub(crate) port: Rc<RefCell<Port<T, D, R>>>,
-    pub(crate) take: Take,
-    pub(crate) give: Give,
+    port: Rc<RefCell<Port<T, D, R>>>,
+    take: Take,
+    give: Give,
     /// Capabilities of the watermarks and idle statuses in the queue, in order; the queue knows nothing of them.
-    pub(crate) controls: VecDeque<Shared<T>>,
+    controls: VecDeque<Shared<T>>,
     /// The last watermark. One that does not advance is dropped by the queue, and must not leave a capability behind.
-    pub(crate) watermark: Option<Timestamp>,
-    pub(crate) monitor: Monitor<E>,
+    watermark: Option<Timestamp>,
+    monitor: Monitor<E>,
+}
+
+impl<T: Time + TotalOrder, D, R, E, Take, Give> WorkerHost<T, D, R, E, Take, Give> {
+    pub(crate) fn new(port: Rc<RefCell<Port<T, D, R>>>, take: Take, give: Give, monitor: Monitor<E>) -> Self {
+        Self { port, take, give, controls: VecDeque::new(), watermark: None, monitor }
+    }
+
+    /// The capability of the next watermark or idle status to leave: not earlier than what left before it, or it would be seen first.
+    fn next_control(&mut self) -> Option<Shared<T>> {
+        let capability = self.controls.pop_front()?;
+        let latest = &self.port.borrow().latest;
+        Some(if capability.time() < latest { Rc::new(capability.delayed(latest)) } else { capability })
+    }
 }
 
 impl<T, D, R, I, O, E, Take, Give> Host<I, O, E> for WorkerHost<T, D, R, E, Take, Give>
 where
-    T: Time,
+    T: Time + TotalOrder,
     Take: Fn(D) -> Element<I>,
     Give: Fn(Element<Completed<I, O, E>>) -> Option<R>,
 {
@@ -122,8 +155,8 @@ where
                 let timestamp = completed.timestamp;
                 (Some(tag), Element::Record { value: completed, timestamp })
             }
-            Outgoing::Watermark(at) => (self.controls.pop_front(), Element::Watermark(at)),
-            Outgoing::Idle => (self.controls.pop_front(), Element::Idle),
+            Outgoing::Watermark(at) => (self.next_control(), Element::Watermark(at)),
+            Outgoing::Idle => (self.next_control(), Element::Idle),
         };
         if let (Some(capability), Some(record)) = (capability, (self.give)(element)) {
             self.port.borrow_mut().put(capability, record);

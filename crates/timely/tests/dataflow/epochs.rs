@@ -5,7 +5,7 @@ use inflight_timely::AsyncWait;
 use timely::dataflow::operators::{Input, Probe};
 
 use crate::clients::{Desk, scrambled};
-use crate::{collected, runtime, settle};
+use crate::{collected, on_a_worker, runtime, settle};
 
 const EPOCHS: u64 = 6;
 const BATCHES: u64 = 3;
@@ -21,7 +21,7 @@ fn frontier_follows_what_has_left(order: Order, seed: u64) {
     let runtime = runtime();
     let desk = Desk::default();
     let client = desk.clone();
-    timely::execute_directly(move |worker| {
+    on_a_worker(move |worker| {
         let ask = move |number| {
             let client = client.clone();
             async move { client.ask(number).await }
@@ -78,7 +78,7 @@ fn epochs_without_records_pass_at_once() {
     let runtime = runtime();
     let desk = Desk::default();
     let client = desk.clone();
-    timely::execute_directly(move |worker| {
+    on_a_worker(move |worker| {
         let ask = move |number| {
             let client = client.clone();
             async move { client.ask(number).await }
@@ -106,7 +106,7 @@ fn a_full_queue_holds_the_epochs_of_what_waits_outside() {
     let runtime = runtime();
     let desk = Desk::default();
     let client = desk.clone();
-    timely::execute_directly(move |worker| {
+    on_a_worker(move |worker| {
         let ask = move |number| {
             let client = client.clone();
             async move { client.ask(number).await }

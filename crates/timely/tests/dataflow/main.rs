@@ -11,8 +11,12 @@ mod workers;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Instant;
 
 use inflight_timely::Waited;
+use timely::WorkerConfig;
+use timely::communication::Allocator;
+use timely::communication::allocator::thread::Thread;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::{Input, Inspect};
 use timely::worker::Worker;
@@ -23,12 +27,18 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
+/// Does something with a worker on this thread.
+fn on_a_worker<R>(act: impl FnOnce(&mut Worker) -> R) -> R {
+    let allocator = Allocator::Thread(Thread::default());
+    act(&mut Worker::new(WorkerConfig::default(), allocator, Some(Instant::now())))
+}
+
 /// Runs batches of records through an operator, to the end: what came out, in order.
 fn outcomes<I: Clone + 'static, D: Clone + 'static, E>(
     batches: Vec<Vec<I>>,
     operator: impl for<'s> FnOnce(StreamVec<'s, u64, I>) -> Waited<'s, u64, D, E>,
 ) -> Vec<D> {
-    timely::execute_directly(move |worker| {
+    on_a_worker(move |worker| {
         let (mut input, out) = worker.dataflow(|scope| {
             let (input, records) = scope.new_input();
             (input, collected(operator(records).results))

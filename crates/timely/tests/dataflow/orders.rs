@@ -148,6 +148,6 @@ fn more_records_than_a_turn_takes() {
         let out = outcomes(vec![(0..50_000u64).collect()], |records| {
             records.ordered_wait(runtime.handle(), ready, Options::new().capacity(capacity))
         });
-        assert!(out.iter().map(|completed| completed.result).eq((0..50_000).map(|number| Ok(number * 2))));
+        assert!(out.into_iter().map(|completed| completed.result).eq((0..50_000).map(|number| Ok(number * 2))));
     }
 }

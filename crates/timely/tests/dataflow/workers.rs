@@ -1,0 +1,77 @@
+//! Two workers.
+
+use std::sync::{Arc, Mutex};
+
+use inflight::{Abandoned, Options};
+use inflight_timely::AsyncWait;
+use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
+
+use crate::clients::{Crowd, by_timer, scrambled};
+use crate::runtime;
+
+const WORKERS: usize = 2;
+const KEYS: u64 = 9;
+
+/// Records of both workers meet by key: a key has one call at a time in all, and its records keep the order of their source.
+#[test]
+fn a_key_meets_one_worker() {
+    const PER_WORKER: u64 = 1_000;
+    let runtime = runtime();
+    let handle = runtime.handle().clone();
+    let keys = Arc::new(Vec::from_iter((0..KEYS).map(|_| Crowd::default())));
+    let out = Arc::new(Mutex::new(Vec::<(usize, u64)>::new()));
+    let (crowds, collected) = (Arc::clone(&keys), Arc::clone(&out));
+    let key = |number: &u64| scrambled(*number) % KEYS;
+
+    let guards = timely::execute(timely::Config::process(WORKERS), move |worker| {
+        let (crowds, out, index) = (Arc::clone(&crowds), Arc::clone(&collected), worker.index());
+        let call = move |number: u64| {
+            let crowds = Arc::clone(&crowds);
+            async move {
+                crowds[key(&number) as usize].enter();
+                let result: Result<_, Abandoned> = by_timer(number).await;
+                crowds[key(&number) as usize].leave();
+                result
+            }
+        };
+        let (mut input, probe) = worker.dataflow::<u64, _, _>(|scope| {
+            let (input, records) = scope.new_input::<Vec<u64>>();
+            let waited =
+                records.exchange(move |number| key(number)).key_serial_wait(&handle, key, call, Options::new());
+            let results = waited.results.inspect(move |done| {
+                assert_eq!(done.result, Ok(done.input * 2));
+                out.lock().unwrap().push((index, done.input));
+            });
+            (input, results.probe().0)
+        });
+        for place in 0..PER_WORKER {
+            input.send(index as u64 * 1_000_000 + place);
+            if place % 50 == 0 {
+                input.flush();
+                worker.step();
+            }
+        }
+        input.close();
+        while worker.has_dataflows() {
+            worker.step_or_park(None);
+        }
+        assert!(probe.done());
+    })
+    .unwrap();
+    for guard in guards.join() {
+        guard.unwrap();
+    }
+
+    assert!(keys.iter().all(|key| key.most() == 1), "one call of a key at a time, on both workers together");
+    let out = out.lock().unwrap();
+    assert_eq!(out.len() as u64, WORKERS as u64 * PER_WORKER);
+    assert!((0..WORKERS).all(|worker| out.iter().any(|(at, _)| *at == worker)), "both workers have keys");
+    for source in 0..WORKERS as u64 {
+        for which in 0..KEYS {
+            let of_key = out.iter().filter(|(_, number)| number / 1_000_000 == source && key(number) == which);
+            let of_key = Vec::from_iter(of_key);
+            assert!(of_key.is_sorted_by_key(|(_, number)| number), "in the order of their source");
+            assert!(of_key.iter().all(|(at, _)| *at == of_key[0].0), "on one worker");
+        }
+    }
+}
