@@ -1,3 +1,34 @@
-//! xtask
+//! The commands of this repository: `cargo xtask test` is all that continuous integration runs.
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+mod deny;
+mod main_job;
+mod source;
+mod step;
+mod test;
+mod tidy;
+mod workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask test [--quick] [STEP]...   every check, or only those named; --quick: what takes seconds once built
+       cargo xtask test --list                the names of the steps
+       cargo xtask tidy                       layers, lengths, names, clocks, links";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test", rest @ ..] => test::run(rest),
+        ["tidy"] => tidy::run(),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            eprintln!("{what}");
+            ExitCode::FAILURE
+        }
+    }
+}
