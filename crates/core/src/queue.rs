@@ -183,7 +183,7 @@ impl<I, O> Queue<I, O> {
         }
     }
 
-    /// The input has ended, and there is only `limit` left: what is not decided by then times out by [`Clock::Drain`].
+    /// The input has ended, and there is only `limit` left: what is not decided by then times out by [`Clock::Drain`](crate::Clock::Drain).
     pub fn handle_drain(&mut self, now: Time, limit: Duration) {
         if self.input != Input::Over {
             self.input = Input::Draining(now + limit);
@@ -191,7 +191,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// A call has ended with a completion for each of its [inputs](Self::inputs), in their order. Completions that are missing make
-    /// their records [`Outcome::Unanswered`]; a call that has ended before is ignored, and counted as a straggler.
+    /// their records [`Outcome::Unanswered`](crate::Outcome::Unanswered); a call that has ended before is ignored, and counted as a straggler.
     #[inline]
     pub fn handle_completion(&mut self, now: Time, call: CallId, completions: impl IntoIterator<Item = Completion<O>>) {
         let call = if self.config.has(Mutant::S60) { self.calls.id(call.index) } else { call };
