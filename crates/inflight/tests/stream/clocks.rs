@@ -219,10 +219,16 @@ async fn a_call_that_does_not_stop_counts_until_its_grace_has_passed() {
     let lookup = Stubborn { service: service.clone(), latency: 10_000 };
     let options = Options::new().timeout(ms(10)).grace(ms(100)).concurrency(1);
     let start = Instant::now();
-    let results: Vec<_> = stream::iter(0..2).unordered_wait(lookup, options).collect().await;
-    assert_eq!(results.len(), 2);
-    assert!(start.elapsed() >= ms(220) && start.elapsed() < ms(230), "{:?}", start.elapsed());
-    assert_eq!(service.serving(), 0, "their futures are dropped in the end");
+    let mut results = stream::iter(0..2).chain(stream::pending()).unordered_wait(lookup, options);
+    dead_letter(results.next().await);
+    dead_letter(results.next().await);
+    assert!(
+        start.elapsed() >= ms(120) && start.elapsed() < ms(130),
+        "the second waits for the grace: {:?}",
+        start.elapsed()
+    );
+    tokio::time::sleep(ms(150)).await;
+    assert_eq!((service.serving(), results.stats().on_wire), (0, 0), "their futures are dropped in the end");
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,4 +309,23 @@ fn a_completed_record_becomes_a_result_or_a_dead_letter() {
     };
     let letter = completed.into_result().unwrap_err();
     assert_eq!((letter.input, letter.cause, letter.attempts, letter.elapsed), (7, Cause::Error("no"), 2, ms(3)));
+}
+
+// B2: the clocks of records that have left keep nothing alive.
+#[tokio::test(start_paused = true)]
+async fn clocks_of_completed_records_do_not_pile_up() {
+    for order in Order::ALL {
+        let lookup = |n: u64| async move {
+            tokio::time::sleep(ms(1 + n % 3)).await;
+            Ok::<_, ()>(n)
+        };
+        let options = Options::new().capacity(50).timeout(ms(3_600_000)).deadline(ms(7_200_000));
+        let mut results = wait(order, stream::iter(0..5_000), lookup, options);
+        let mut most = 0;
+        while let Some(result) = results.next().await {
+            result.unwrap();
+            most = most.max(results.stats().timers);
+        }
+        assert!(most < 500, "{order:?}: {most} timers for 50 records");
+    }
 }
