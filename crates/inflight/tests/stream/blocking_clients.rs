@@ -89,7 +89,7 @@ async fn each_thread_of_a_pool_keeps_its_state() {
     }));
     assert_eq!(pool.threads(), 2);
     let both = Arc::new(Barrier::new(2));
-    let meet = |both: Arc<Barrier>| pool.run(move |_| drop(both.wait()));
+    let meet = |both: Arc<Barrier>| pool.run(move |_| both.wait().is_leader());
     join(meet(Arc::clone(&both)), meet(both)).await;
     let theirs = Arc::clone(&pool);
     let lookup = move |n: u64| {
