@@ -1,6 +1,7 @@
 //! The fuzz targets on stable Rust: their seeds, damaged in ways that follow from a number, the same in every run.
 
 use std::fs;
+use std::io::{Seek, Write};
 use std::panic::catch_unwind;
 use std::path::Path;
 
@@ -39,24 +40,38 @@ const PIECES: [&[u8]; 24] = [
     b".",
 ];
 
-fn fuzz(name: &str, target: fn(&[u8])) {
+/// As large as that of a program's main thread: those of tests are smaller.
+const STACK_BYTES: usize = 8 << 20;
+
+fn fuzz(name: &'static str, target: fn(&[u8])) {
+    let inputs = std::env::var("INFLIGHT_FUZZ").map_or(INPUTS, |text| text.parse().expect("INFLIGHT_FUZZ is a number"));
+    let feed = move || feed(name, target, inputs);
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(feed).unwrap();
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn feed(name: &str, target: fn(&[u8]), inputs: u64) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
     let mut seeds: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     seeds.sort_unstable();
     assert!(!seeds.is_empty(), "no seeds in {}", corpus.display());
-    let inputs = std::env::var("INFLIGHT_FUZZ").map_or(INPUTS, |text| text.parse().expect("INFLIGHT_FUZZ is a number"));
-    // A stack that overflows ends the process, so the input in hand is written down first.
-    let in_hand = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
+    // A stack that overflows ends the process without a word, so what is in hand is noted beforehand.
+    let note = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
+    let mut in_hand = fs::File::create(&note).unwrap();
     for path in &seeds {
         let seed = fs::read(path).unwrap();
         target(&seed);
         for number in 0..inputs / seeds.len() as u64 {
+            in_hand.rewind().unwrap();
+            writeln!(in_hand, "{number:>20} {}", path.display()).unwrap();
             let input = damaged(&seed, number);
-            fs::write(&in_hand, &input).unwrap();
             let outcome = catch_unwind(|| target(&input));
-            assert!(outcome.is_ok(), "{}, number {number}; see {}", path.display(), in_hand.display());
+            assert!(outcome.is_ok(), "{}, number {number}:\n{}", path.display(), String::from_utf8_lossy(&input));
         }
     }
+    fs::remove_file(note).unwrap();
 }
 
 fn damaged(seed: &[u8], number: u64) -> Vec<u8> {
