@@ -1,13 +1,16 @@
 //! A world in virtual time around one queue: a source, a service, a consumer, and a host that sleeps, crashes and restores.
 
+mod audit;
+mod trouble;
+
 use core::time::Duration;
 
-use inflight_core::{CallId, Completion, Emit, EventTime, Order, Time, Timestamp};
+use inflight_core::{CallId, Completion, Emit, EventTime, Order, Time};
 
 use crate::observed::{Observed, Saved, Step};
 use crate::scenario::{Element, Finish, Scenario, concurrency};
 use crate::service::{Plan, Shape, Ticks};
-use crate::{Coverage, Fault, Input, Options, Output, Rng, Situation, Violation, ensure};
+use crate::{Coverage, Fault, Input, Options, Output, Rng, Violation, ensure};
 
 /// What became of a run that broke no rule.
 #[derive(Clone, Debug)]
@@ -437,111 +440,6 @@ impl<'a> World<'a> {
         self.log.push(emit);
         Ok(true)
     }
-
-    /// What has left, over all lives, is what came: each record once, each on the side of the watermarks where it was.
-    fn all_is_there(&self) -> Result<(), Violation> {
-        let mut watermark = None;
-        let mut late = vec![false; self.scenario.source.len()];
-        let (mut controls, mut records) = (Vec::new(), 0);
-        for (place, arrival) in self.scenario.source.iter().enumerate() {
-            match arrival.element {
-                Element::Record { timestamp, .. } => {
-                    records += 1;
-                    late[place] = is_late(timestamp, watermark);
-                }
-                Element::Idle => controls.push(Element::Idle),
-                Element::Watermark(at) if watermark.is_none_or(|last| at > last) => {
-                    watermark = Some(at);
-                    controls.push(arrival.element);
-                }
-                Element::Watermark(_) => {}
-            }
-        }
-        let (mut watermark, mut seen) = (None, vec![false; self.scenario.source.len()]);
-        let mut controls = controls.into_iter();
-        for emit in &self.log {
-            match emit {
-                Emit::Record(emitted) => {
-                    let input = emitted.input as usize;
-                    ensure!(!seen[input], "each record leaves once", "{input}, over all lives");
-                    seen[input] = true;
-                    records -= 1;
-                    let now_late = is_late(emitted.timestamp, watermark);
-                    ensure!(
-                        now_late == late[input],
-                        "no on-time record becomes late",
-                        "{emitted:?} after {watermark:?}, over all lives"
-                    );
-                }
-                Emit::Watermark(at) => {
-                    ensure!(
-                        controls.next() == Some(Element::Watermark(*at)),
-                        "watermarks leave in order",
-                        "{at:?}, over all lives"
-                    );
-                    watermark = Some(*at);
-                }
-                Emit::Idle => {
-                    ensure!(controls.next() == Some(Element::Idle), "watermarks leave in order", "idle, over all lives")
-                }
-                Emit::End => {}
-            }
-        }
-        ensure!(records == 0, "snapshot + emitted = accepted", "{records} records never left");
-        let lost = controls.next();
-        ensure!(lost.is_none(), "watermarks leave in order", "{lost:?} never left");
-        Ok(())
-    }
-
-    fn count_answer(&mut self, place: usize, completions: &[Completion<Output>]) {
-        let call = &self.calls[place];
-        let (inputs, done) =
-            (call.inputs.len(), completions.iter().any(|completion| matches!(completion, Completion::Done(_))));
-        let failed = completions.iter().any(|completion| matches!(completion, Completion::Retry { .. }));
-        if call.answered {
-            self.count(Fault::Twice, place);
-        } else if call.gone {
-            self.count(Fault::AfterCancel, place);
-        } else if call.cancelled {
-            self.count(Fault::AfterTimeout, place);
-        } else if completions.is_empty() {
-            self.count(Fault::Panic, place);
-        } else {
-            let earlier = self.calls[..place].iter().any(|call| !call.answered && !call.cancelled && !call.gone);
-            let faults = [
-                (done, Fault::Answer),
-                (failed, Fault::Error),
-                (earlier, Fault::OutOfOrder),
-                (completions.len() < inputs, Fault::ShortBatch),
-            ];
-            faults.into_iter().filter(|(holds, _)| *holds).for_each(|(_, fault)| self.count(fault, place));
-        }
-    }
-
-    fn count(&mut self, fault: Fault, place: usize) {
-        let (call, stats, config) = (&self.calls[place], self.observed.stats(), self.observed.config());
-        let situations = [
-            (stats.backing_off > 0, Situation::RetryPending),
-            (call.inputs.len() < config.batch.size, Situation::BatchPartial),
-            (call.snapshot, Situation::Snapshot),
-            (call.inputs.iter().any(|input| self.restored.contains(input)), Situation::Restore),
-            (self.finish == Ending::Draining, Situation::Drain),
-            (matches!(self.finish, Ending::Ended | Ending::EndedUntil(_)), Situation::EndOfInput),
-            (!self.observed.has_room(), Situation::FullQueue),
-            (stats.on_wire > config.concurrency, Situation::ConcurrencyLowered),
-        ];
-        let order = config.order;
-        let none = situations.iter().all(|(holds, _)| !holds);
-        for (holds, situation) in situations.into_iter().chain([(none, Situation::Normal)]) {
-            if holds {
-                self.coverage.hit(order, fault, situation);
-            }
-        }
-    }
-}
-
-fn is_late(timestamp: Option<Timestamp>, watermark: Option<Timestamp>) -> bool {
-    timestamp.is_some_and(|at| watermark.is_some_and(|watermark| at <= watermark))
 }
 
 #[cfg(test)]
