@@ -281,7 +281,7 @@ impl<I, O> Queue<I, O> {
             return Some(end);
         }
         match self.departures.next() {
-            Some(Exit::Record(index)) => self.leave(index).map(Emit::Record),
+            Some(Exit::Record(index)) => self.leave(index),
             Some(Exit::Control(Control::Watermark(at))) => {
                 self.watermark_left = Some(at);
                 Some(Emit::Watermark(at))

@@ -42,7 +42,7 @@ impl Timers {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn arm(&mut self, at: Time, timer: Timer) {
         self.earliest = self.earliest.min(at);
         match timer {

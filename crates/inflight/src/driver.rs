@@ -306,20 +306,16 @@ where
         }
     }
 
+    #[inline]
     fn start(&mut self, now: Time, call: CallId) {
         let inputs = F::gather(self.queue.inputs(call).map(|input| &input.value));
-        let future = inputs.map(|inputs| catch_unwind(AssertUnwindSafe(|| (self.call)(inputs))));
-        match future {
-            Some(Ok(future)) => {
-                if let Poll::Ready(ended) = self.slots.start(call, future) {
-                    self.complete(now, call, ended);
-                }
-            }
-            Some(Err(panic)) => self.complete(now, call, Err(panic_message(&*panic))),
-            None => self.queue.handle_completion(now, call, []),
+        let Some(inputs) = inputs else { return self.queue.handle_completion(now, call, []) };
+        if let Poll::Ready(ended) = self.slots.start(call, || (self.call)(inputs)) {
+            self.complete(now, call, ended);
         }
     }
 
+    #[inline]
     fn complete(&mut self, now: Time, call: CallId, ended: Ended<F::Answers>) {
         let judge = &self.judge;
         match ended {
@@ -407,7 +403,16 @@ impl<E> Fault<E> {
 
 impl<O, E> Judge<O, E> {
     /// Whether a result is worth another attempt. Without a retry policy the queue does not care.
+    #[inline]
     fn judge(&self, result: Result<O, E>) -> Completion<Answer<O, E>> {
+        match result {
+            Err(_) => self.judge_by_predicates(result),
+            Ok(_) if self.retry_if.is_some() => self.judge_by_predicates(result),
+            Ok(output) => Completion::Done(Ok(output)),
+        }
+    }
+
+    fn judge_by_predicates(&self, result: Result<O, E>) -> Completion<Answer<O, E>> {
         let judged = catch_unwind(AssertUnwindSafe(|| {
             let again = self.retry_if.as_ref().map_or_else(|| result.is_err(), |retry_if| retry_if(&result));
             let after = match (&self.retry_after, &result) {

@@ -58,7 +58,11 @@ impl<T, S, X: Clone + Default> Handover<T, S, X> {
             let mut inner = lock(&self.inner);
             inner.news = news;
             let consumer = if items.is_empty() { None } else { inner.consumer.take() };
-            inner.items.append(items);
+            if inner.items.is_empty() {
+                swap(&mut inner.items, items);
+            } else {
+                inner.items.append(items);
+            }
             (inner.items.len(), consumer)
         };
         wake(consumer);

@@ -34,15 +34,21 @@ impl<Fut: Future> Slots<Fut> {
         Self { slots: Vec::new(), woken }
     }
 
-    /// Starts the future of a call, and polls it once right away: many are ready at once, and then it was never parked.
-    pub(crate) fn start(&mut self, call: CallId, future: Fut) -> Poll<Ended<Fut::Output>> {
+    /// Makes the future of a call, and polls it once right away: many are ready at once, and then it was never parked.
+    pub(crate) fn start(&mut self, call: CallId, make: impl FnOnce() -> Fut) -> Poll<Ended<Fut::Output>> {
         while self.slots.len() <= call.index() {
             self.grow();
         }
         let slot = &mut self.slots[call.index()];
         slot.call = Some(call);
-        slot.future.set(Some(future));
-        slot.poll()
+        // Made in its place: moving a future there costs more than polling it, if it is ready at once.
+        match catch_unwind(AssertUnwindSafe(|| slot.future.set(Some(make())))) {
+            Ok(()) => slot.poll(),
+            Err(panic) => {
+                slot.clear();
+                Poll::Ready(Err(panic_message(&*panic)))
+            }
+        }
     }
 
     /// Polls the future in a slot whose waker was called. `None`: the slot is empty; the waker was late.

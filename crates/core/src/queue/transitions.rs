@@ -130,16 +130,20 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Calling -> Decided or BackingOff: an attempt has ended.
-    #[inline]
+    #[inline(always)]
     pub(super) fn settle(&mut self, now: Time, index: u32, completion: Option<Completion<O>>) {
         match completion {
             Some(Completion::Done(output)) => self.decide(now, index, Outcome::Done(output)),
-            Some(Completion::Retry { last, after }) => match self.retry_at(now, index, after) {
-                Some(at) => self.back_off(now, index, at, Some(last)),
-                None if self.config.has(Mutant::B27) => self.decide(now, index, Outcome::Unanswered),
-                None => self.decide(now, index, Outcome::Done(last)),
-            },
+            Some(Completion::Retry { last, after }) => self.fail(now, index, last, after),
             None => self.decide(now, index, Outcome::Unanswered),
+        }
+    }
+
+    fn fail(&mut self, now: Time, index: u32, last: O, after: Option<Duration>) {
+        match self.retry_at(now, index, after) {
+            Some(at) => self.back_off(now, index, at, Some(last)),
+            None if self.config.has(Mutant::B27) => self.decide(now, index, Outcome::Unanswered),
+            None => self.decide(now, index, Outcome::Done(last)),
         }
     }
 
@@ -192,7 +196,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Waiting, Calling or BackingOff -> Decided. Once.
-    #[inline]
+    #[inline(always)]
     fn decide(&mut self, now: Time, index: u32, outcome: Outcome<O>) {
         let entry = self.entries.at_mut(index);
         match entry.state {
@@ -365,25 +369,20 @@ impl<I, O> Queue<I, O> {
 
     /// Decided -> Left.
     #[inline]
-    pub(super) fn leave(&mut self, index: u32) -> Option<Emitted<I, O>> {
+    pub(super) fn leave(&mut self, index: u32) -> Option<Emit<I, O>> {
         let entry = self.entries.at_mut(index);
         entry.state = State::Left;
         self.stats.decided -= 1;
         self.stats.held -= 1;
         self.stats.emitted += 1;
-        let emitted = entry.input.take().zip(entry.outcome.take()).map(|(input, outcome)| Emitted {
-            sequence: entry.sequence,
-            input,
-            timestamp: entry.timestamp,
-            outcome,
-            attempts: entry.attempts,
-            admitted: entry.admitted,
-            decided: entry.decided,
-        });
+        let (input, outcome) = (entry.input.take(), entry.outcome.take());
+        let (sequence, timestamp, attempts) = (entry.sequence, entry.timestamp, entry.attempts);
+        let (admitted, decided) = (entry.admitted, entry.decided);
         if entry.call == NONE {
             self.free(index);
         }
-        emitted
+        let (Some(input), Some(outcome)) = (input, outcome) else { return None };
+        Some(Emit::Record(Emitted { sequence, input, timestamp, outcome, attempts, admitted, decided }))
     }
 
     /// Left -> free.
@@ -408,15 +407,20 @@ impl<I, O> Queue<I, O> {
         Some(Emit::End)
     }
 
-    #[inline]
+    // Always inlined: the kind of timer is known where one is armed, and the rest of this falls away.
+    #[inline(always)]
     pub(super) fn arm(&mut self, at: Time, timer: Timer) {
         self.timers.arm(at, timer);
         if self.timers.crowded(self.stats.held, self.calls.on_wire()) && !self.config.has(Mutant::B2) {
-            // The timers go aside while they are swept: what is alive is asked of the rest of the queue.
-            let mut timers = core::mem::replace(&mut self.timers, crate::timers::Timers::new());
-            timers.sweep(|timer| self.is_live(timer));
-            self.timers = timers;
+            self.sweep_timers();
         }
+    }
+
+    /// The timers go aside while they are swept: what is alive is asked of the rest of the queue.
+    fn sweep_timers(&mut self) {
+        let mut timers = core::mem::replace(&mut self.timers, crate::timers::Timers::new());
+        timers.sweep(|timer| self.is_live(timer));
+        self.timers = timers;
     }
 
     pub(super) fn wake_at(&mut self, now: Time) -> Option<Time> {
