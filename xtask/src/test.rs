@@ -3,11 +3,14 @@
 use std::process::Command;
 
 use crate::step::{Outcome, Step, call, run_all};
-use crate::workspace::{Workspace, cargo, root};
+use crate::workspace::{Package, Workspace, cargo, root};
 use crate::{deny, main_job, tidy};
 
 /// Seeds of the simulation; a longer run is one command away (crates/sim).
 const SEEDS: &str = "100000";
+
+/// Features that change what the code does, for the tests that want just that. All others only add.
+const SWITCHES: [&str; 2] = ["mutants", "shuttle"];
 
 const STEPS: [Step; 12] = [
     Step { name: "fmt", what: "the form of the code", quick: true, check: fmt },
@@ -80,16 +83,32 @@ fn doc() -> Outcome {
 
 /// All but the simulation, which is too slow without optimisation and switches the core's mutants on, for all.
 fn test() -> Outcome {
-    call(cargo().args(["test", "--workspace", "--exclude", "inflight-sim"]))
+    let features = additions(&Workspace::read()?);
+    call(cargo().args(["test", "--workspace", "--exclude", "inflight-sim", "--features", &features]))
+}
+
+/// All features that only add something.
+fn additions(workspace: &Workspace) -> String {
+    let of = |package: &Package| {
+        let only_adds = |feature: &&String| !SWITCHES.contains(&feature.as_str()) && *feature != "default";
+        let named = |feature: &String| format!("{}/{feature}", package.name);
+        package.features.iter().filter(only_adds).map(named).collect::<Vec<_>>()
+    };
+    workspace.packages.iter().flat_map(of).collect::<Vec<_>>().join(",")
 }
 
 fn shuttle() -> Outcome {
-    call(cargo().args(["test", "--package", "inflight", "--features", "shuttle", "--lib"]))
+    for package in Workspace::read()?.packages.iter().filter(|package| package.features.iter().any(|f| f == "shuttle"))
+    {
+        call(cargo().args(["test", "--package", &package.name, "--features", "shuttle", "--lib"]))?;
+    }
+    Ok(())
 }
 
 fn examples() -> Outcome {
     let workspace = Workspace::read()?;
-    call(cargo().args(["build", "--workspace", "--exclude", "inflight-sim", "--examples"]))?;
+    let features = additions(&workspace);
+    call(cargo().args(["build", "--workspace", "--exclude", "inflight-sim", "--features", &features, "--examples"]))?;
     for example in workspace.packages.iter().flat_map(|package| &package.examples) {
         let program = workspace.target.join("debug/examples").join(example);
         call(Command::new(program).current_dir(root()))?;
