@@ -3,6 +3,7 @@
 use inflight_core::Time;
 use tokio::time::{Instant, Sleep};
 
+#[derive(Debug)]
 pub(crate) struct Clock {
     origin: Instant,
 }

@@ -1,1 +1,82 @@
-//! Policies that change what one call does, each a layer around a function.
+//! Policies that change what one call does: each is an [`AsyncFunction`](crate::AsyncFunction) around another. (What decides *when* calls
+//! are made, such as retries and concurrency, is in the [`Options`](crate::Options).)
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | [`cached`] | uses answers again; has its own time for missing keys; gives out stale ones while it fetches new ones |
+//! | [`single_flight`] | lets records of one key share a call |
+//! | [`rate_limited`] | starts so many calls per second |
+//! | [`circuit_breaker`] | leaves a service alone while it fails |
+//! | [`hedged`] | calls again when the answer takes long |
+//!
+//! # The order matters
+//! The outermost layer sees the record first. In this order, which is that of the table, each sees what it should:
+//!
+//! ```
+//! use std::time::Duration;
+//! use futures_util::{StreamExt, stream};
+//! use inflight::layers::{
+//!     BreakerError, BreakerOptions, CacheOptions, HedgeOptions, RateLimit, cached, circuit_breaker, hedged, rate_limited, single_flight,
+//! };
+//! use inflight::{AsyncStreamExt, Options, Retry};
+//!
+//! # #[derive(Clone, Copy)] struct Refused;
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! let lookup = |id: u64| async move { Ok::<_, Refused>(Some(format!("user {id}"))) };
+//!
+//! let lookup = hedged(lookup, HedgeOptions { delay: Duration::from_millis(40), per_mille: 20 });
+//! let lookup = circuit_breaker(lookup, BreakerOptions::default());
+//! let lookup = rate_limited(lookup, RateLimit { per_second: 1_000, burst: 100 });
+//! let lookup = single_flight(lookup, |id: &u64| *id);
+//! let lookup = cached(lookup, |id: &u64| *id, CacheOptions::new(10_000, Duration::from_secs(60)));
+//!
+//! let options = Options::new()
+//!     .timeout(Duration::from_millis(500))
+//!     .retry(Retry::fixed(3, Duration::from_millis(20)))
+//!     .retry_after(BreakerError::retry_after);
+//! let users = stream::iter([7, 7, 8]).ordered_wait(lookup, options);
+//! # assert_eq!(users.filter(|user| std::future::ready(user.is_ok())).count().await, 3);
+//! # });
+//! ```
+//!
+//! The other way round each of them goes wrong:
+//!
+//! | outside | inside | then |
+//! |---|---|---|
+//! | `single_flight` | `cached` | a stale answer is fetched anew without regard to a call of the same key |
+//! | `rate_limited` | `cached`, `single_flight` | records that need no call wait for one |
+//! | `circuit_breaker` | `rate_limited` | who times out in line is taken for a failure of the service |
+//! | `hedged` | `rate_limited` | who stands in line is taken for slow and gets in line twice |
+//! | `hedged` | `circuit_breaker` | the loser of each race is taken for a failure |
+//!
+//! One price of this order: hedges are not in the rate, so set that lower by their budget.
+//!
+//! # What all have in common
+//! A layer forwards `open`, `close`, [`timeout`](crate::AsyncFunction::timeout) and
+//! [`cancellation`](crate::AsyncFunction::cancellation) to the function inside. It works on one instance: each dataflow worker has its
+//! own. Time is tokio's.
+//!
+//! # Cancel safety
+//! Every layer's call can be dropped at any time; each says what becomes of what it held.
+
+mod breaker;
+mod cached;
+mod circuit_breaker;
+mod hedged;
+mod rate_limited;
+mod single_flight;
+mod store;
+mod token_bucket;
+
+pub use cached::{CacheCounts, CacheGauge, CacheOptions, Cached, cached};
+pub use circuit_breaker::{
+    BreakerError, BreakerGauge, BreakerOpen, BreakerOptions, BreakerState, CircuitBreaker, circuit_breaker,
+};
+pub use hedged::{HedgeCounts, HedgeGauge, HedgeOptions, Hedged, hedged};
+pub use rate_limited::{RateLimit, RateLimited, rate_limited};
+pub use single_flight::{SingleFlight, single_flight};
+
+/// What tells records apart: anything that can be cloned, hashed and compared. Implemented for all such types.
+pub trait Key: Clone + Eq + std::hash::Hash + Send + Sync + 'static {}
+
+impl<K: Clone + Eq + std::hash::Hash + Send + Sync + 'static> Key for K {}

@@ -1,0 +1,106 @@
+//! When the next call may start, so that no more than so many start per second.
+
+use std::time::Duration;
+
+use inflight_core::Time;
+
+use super::rate_limited::RateLimit;
+
+/// Timers wake up this late at worst, and what is late by no more is not lost: at 2,000 calls a second two of them share a tick.
+const TICK: Duration = Duration::from_millis(1);
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// A token bucket without tokens: it knows when it will be full, and takes the tokens from there ("generic cell rate algorithm").
+#[derive(Debug)]
+pub(crate) struct TokenBucket {
+    /// From one call to the next, rounded up.
+    interval: Duration,
+    /// The refilling of all tokens but one.
+    slack: Duration,
+    full_at: Time,
+}
+
+impl TokenBucket {
+    /// Starts full.
+    pub(crate) fn new(limit: RateLimit) -> Self {
+        let interval = Duration::from_nanos(NANOS_PER_SECOND.div_ceil(u64::from(limit.per_second)));
+        Self { interval, slack: interval.saturating_mul(limit.burst - 1), full_at: Time::ZERO }
+    }
+
+    /// How long it takes until a token is there.
+    pub(crate) fn wait(&self, now: Time) -> Duration {
+        self.full_at.since(now).saturating_sub(self.slack)
+    }
+
+    /// Takes a token. Call it when [`wait`](Self::wait) is over.
+    pub(crate) fn take(&mut self, now: Time) {
+        let full = Time::ZERO + now.since(Time::ZERO + TICK);
+        self.full_at = self.full_at.max(full) + self.interval;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Time {
+        Time::from_nanos(nanos)
+    }
+
+    /// When each of `calls` calls may start, if all of them wait from the beginning and timers are late by `lateness`.
+    fn starts(limit: RateLimit, calls: usize, lateness: impl Fn(usize) -> Duration) -> Vec<Time> {
+        let mut bucket = TokenBucket::new(limit);
+        let mut now = Time::ZERO + Duration::from_secs(5);
+        let one = |call| {
+            let wait = bucket.wait(now);
+            if wait > Duration::ZERO {
+                now = now + wait + lateness(call);
+            }
+            bucket.take(now);
+            now
+        };
+        (0..calls).map(one).collect()
+    }
+
+    #[test]
+    fn after_the_burst_calls_are_evenly_spaced() {
+        let starts = starts(RateLimit { per_second: 4, burst: 3 }, 5, |_| Duration::ZERO);
+        let since: Vec<u128> = starts.iter().map(|start| start.since(starts[0]).as_millis()).collect();
+        assert_eq!(since, [0, 0, 0, 249, 499]);
+    }
+
+    #[test]
+    fn no_window_has_more_than_the_burst_and_the_rate_allow() {
+        for (per_second, burst) in [(1, 1), (3, 2), (100, 1), (997, 10), (5_000, 1), (100_000, 500)] {
+            let lateness = |call| Duration::from_nanos((call as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) % 3_000_000);
+            let starts = starts(RateLimit { per_second, burst }, 2_000, lateness);
+            for (first, start) in starts.iter().enumerate().step_by(37) {
+                for (last, end) in starts.iter().enumerate().skip(first) {
+                    let span = (end.since(*start) + TICK).as_secs_f64();
+                    let most = f64::from(burst) + span * f64::from(per_second);
+                    assert!((last - first + 1) as f64 <= most + 1e-6, "{per_second} {burst}: {first}..={last}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn late_timers_cost_no_throughput() {
+        for (per_second, burst) in [(100, 1), (900, 1), (20_000, 1)] {
+            let starts = starts(RateLimit { per_second, burst }, 10_000, |_| Duration::from_micros(900));
+            let seconds = starts[9_999].since(starts[0]).as_secs_f64();
+            assert!(10_000.0 / seconds > 0.999 * f64::from(per_second), "{per_second}: {seconds} s");
+        }
+    }
+
+    #[test]
+    fn what_nobody_takes_is_saved_up_to_the_burst_only() {
+        let mut bucket = TokenBucket::new(RateLimit { per_second: 1, burst: 2 });
+        let now = at(3_600 * NANOS_PER_SECOND);
+        for _ in 0..2 {
+            assert_eq!(bucket.wait(now), Duration::ZERO);
+            bucket.take(now);
+        }
+        assert_eq!(bucket.wait(now), Duration::from_millis(999));
+    }
+}
