@@ -77,8 +77,11 @@ fn features() -> Outcome {
     Ok(())
 }
 
+/// Of the libraries: the program has the name of one of them, and their pages would overwrite each other.
 fn doc() -> Outcome {
-    call(cargo().args(["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))
+    call(
+        cargo().args(["doc", "--workspace", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 /// All but the simulation, which is too slow without optimisation and switches the core's mutants on, for all.
