@@ -27,7 +27,7 @@ use crate::function::{AsyncFunction, Cancellation};
 /// use inflight::layers::single_flight;
 /// use inflight::{AsyncStreamExt, Options};
 ///
-/// #[derive(Clone)]
+/// #[derive(Clone, Debug)]
 /// struct Order {
 ///     user: u64,
 /// }
