@@ -49,10 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn subjects() -> Vec<Subject> {
     let mut subjects: Vec<Subject> = vec![
         ("map", Box::new(|worker, _| measure(worker, |records| discard(records.map(|number| number + 1))))),
-        (
-            "map to the same results",
-            Box::new(|worker, _| measure(worker, |records| discard(records.map(|input| completed(input))))),
-        ),
+        ("map to the same results", Box::new(|worker, _| measure(worker, |records| discard(records.map(completed))))),
     ];
     for (name, order, deadline) in [
         ("ready, unordered", Order::Unordered, false),

@@ -7,7 +7,8 @@
 //! ```
 //! A source starts with a number of credits, spends one per record, and stops when it has none; the sink gives one back for each
 //! record it has dealt with, to the worker the record came from. So at most that many records are anywhere in between, whatever
-//! timely's queues could hold.
+//! timely's queues could hold. What lies in between may change and exchange records, but must let each reach the sink exactly once: a
+//! record that is filtered out keeps its credit for ever.
 //!
 //! The loop makes no cycle for progress tracking: its edges are connected to no other port, and credits travel under no capability.
 
@@ -29,7 +30,8 @@ use crate::wake::Turns;
 /// Credits for one worker: who, and how many.
 type Grant = (u64, u64);
 
-/// The way back of credits, between a source and its sink.
+/// The way back of credits, from a [`sink`] to its [`source`]. Timely does not build a dataflow without it: it has to reach the sink.
+#[must_use = "credits have to come back: give it to the sink"]
 pub struct Credits<'s, T: Timestamp> {
     builder: OperatorBuilder<'s, T>,
     output: Output<T, Vec<Grant>>,
@@ -38,7 +40,7 @@ pub struct Credits<'s, T: Timestamp> {
 /// What a source has to give.
 #[derive(Debug)]
 pub enum Produced<D> {
-    /// Records, at most as many as were asked for.
+    /// Records, at most as many as were asked for. The source is asked again at once, if it has credits left.
     Records(Vec<D>),
     /// Nothing now; the waker will be called when there is.
     Nothing,
@@ -46,12 +48,12 @@ pub enum Produced<D> {
     End,
 }
 
-/// A source that never has more than `credits` records of this worker on their way to the sink.
+/// A source that never has more than `credits` records of this worker on their way to the sink. All have the least time there is.
 ///
 /// `start` gets a waker that makes the source look again, from any thread, and returns what produces up to so many records.
 ///
 /// # Panics
-/// If `credits` is zero.
+/// If `credits` is zero, or more records are produced than were asked for.
 pub fn source<'s, T, D, Produce>(
     scope: Scope<'s, T>,
     credits: u64,

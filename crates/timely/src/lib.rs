@@ -30,6 +30,10 @@
 //! A record keeps the capability of the batch it came in until it leaves, so timely's own frontier waits for it, whatever the
 //! order. Event time travels in band, as [`Element`](inflight::Element)s through [`elements`].
 //!
+//! Order is among records of the same timely time, and so are watermarks among them: timely's own operators look at messages of
+//! earlier times first. Between two workers they may also mix up messages of the same time, when many arrive together with messages
+//! of other times.
+//!
 //! # Memory
 //!
 //! Timely never pushes back: its queues have no limit, and an operator cannot refuse input. A fast source before a slow call fills the
@@ -39,6 +43,11 @@
 //!
 //! The operator then keeps its capabilities and does nothing: dropping them would tell the world that its records had been dealt with.
 //! [`Monitor::stopped`] says so; stop the dataflow.
+//!
+//! # When a worker panics
+//!
+//! A panic in a call fails its record only. One in `open`, `close`, a key or another operator takes the worker thread down, and timely
+//! lets the other threads of the process wait for it for ever: with several workers, build with `panic = "abort"`.
 
 #![forbid(unsafe_code)]
 

@@ -63,25 +63,27 @@ impl<T: Time + TotalOrder, D, R> Port<T, D, R> {
         self.batches.pop_front().map(|(capability, _)| (capability, item))
     }
 
-    fn put(&mut self, capability: Shared<T>, record: R) {
-        if let Some(run) = self.out.last_mut()
-            && (Rc::ptr_eq(&run.capability, &capability) || run.capability.time() == capability.time())
-        {
-            return run.records.push(record);
-        }
+    /// Where a record goes that leaves under this capability.
+    #[inline]
+    fn place(&mut self, capability: &Shared<T>) -> &mut Vec<R> {
+        let last = self
+            .out
+            .last()
+            .is_some_and(|run| Rc::ptr_eq(&run.capability, capability) || run.capability.time() == capability.time());
+        let index = if last { self.out.len() - 1 } else { self.find(capability) };
+        &mut self.out[index].records
+    }
+
+    fn find(&mut self, capability: &Shared<T>) -> usize {
         let time = capability.time();
         if self.latest < *time {
             self.latest.clone_from(time);
         }
-        let place = self.out.partition_point(|run| run.capability.time() <= time);
-        match self.out[..place].last_mut() {
-            Some(run) if run.capability.time() == time => run.records.push(record),
-            _ => {
-                let mut records = Vec::with_capacity(default_capacity::<R>());
-                records.push(record);
-                self.out.insert(place, Run { capability, records });
-            }
-        }
+        self.out.binary_search_by(|run| run.capability.time().cmp(time)).unwrap_or_else(|index| {
+            let records = Vec::with_capacity(default_capacity::<R>());
+            self.out.insert(index, Run { capability: Rc::clone(capability), records });
+            index
+        })
     }
 }
 
@@ -118,6 +120,7 @@ where
 {
     type Tag = Shared<T>;
 
+    #[inline]
     fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Incoming<I, Shared<T>>> {
         let mut port = self.port.borrow_mut();
         let Some((tag, item)) = port.next() else {
@@ -149,6 +152,8 @@ where
         ROOM
     }
 
+    // Results are large: each function they do not pass is a copy less.
+    #[inline(always)]
     fn emit(&mut self, outgoing: Outgoing<I, Shared<T>, O, E>) {
         let (capability, element) = match outgoing {
             Outgoing::Record { tag, completed } => {
@@ -159,7 +164,7 @@ where
             Outgoing::Idle => (self.next_control(), Element::Idle),
         };
         if let (Some(capability), Some(record)) = (capability, (self.give)(element)) {
-            self.port.borrow_mut().put(capability, record);
+            self.port.borrow_mut().place(&capability).push(record);
         }
     }
 

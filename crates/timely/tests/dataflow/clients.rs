@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use inflight::{Abandoned, ResultFuture};
@@ -66,20 +66,24 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) async fn ask(&self, number: u64) -> Result<u64, Abandoned> {
         let (result, completed) = ResultFuture::new();
-        self.open.lock().unwrap().push_back((number, result));
+        self.open().push_back((number, result));
         completed.await
     }
 
     /// Answers the call for `number`. Panics if there is none.
     pub(crate) fn answer(&self, number: u64) {
-        let mut open = self.open.lock().unwrap();
+        let mut open = self.open();
         let place = open.iter().position(|(asked, _)| *asked == number).expect("a call for this number");
         let (number, result) = open.remove(place).expect("a place in the queue");
         assert!(result.complete(number * 2));
     }
 
+    fn open(&self) -> MutexGuard<'_, VecDeque<(u64, ResultFuture<u64>)>> {
+        self.open.lock().expect("no test panics while it holds the lock")
+    }
+
     pub(crate) fn asked(&self) -> usize {
-        self.open.lock().unwrap().len()
+        self.open().len()
     }
 }
 
