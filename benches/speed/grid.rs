@@ -21,7 +21,7 @@ pub(crate) struct Effort {
 impl Effort {
     pub(crate) const fn full() -> Self {
         let ms = Duration::from_millis;
-        Self { windows: 7, work: ms(50), length: ms(500), warm_up: ms(600), small: false }
+        Self { windows: 7, work: ms(50), length: ms(400), warm_up: ms(450), small: false }
     }
 
     pub(crate) const fn quick() -> Self {
