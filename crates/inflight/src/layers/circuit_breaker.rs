@@ -191,8 +191,8 @@ pub enum BreakerError<E> {
     #[error(transparent)]
     Open(#[from] BreakerOpen),
     /// It was made, and failed.
-    #[error("{0}")]
-    Call(#[source] E),
+    #[error(transparent)]
+    Call(E),
 }
 
 impl<E> BreakerError<E> {

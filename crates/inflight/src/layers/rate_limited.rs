@@ -25,7 +25,8 @@ pub struct RateLimit {
 /// Waiting is part of the attempt: it counts towards the attempt's timeout and the record's deadline, and occupies the operator's
 /// `concurrency`. With a concurrency of at most `per_second` × timeout nothing times out in line.
 ///
-/// One waits for a timer, and the others for that one, so a long line costs nothing. (The crate `governor` would have each waiter
+/// One waits for a timer, and the others for that one, so a long line costs nothing. It moves when the futures in it are polled; the
+/// operator polls all of them. (The crate `governor` would have each waiter
 /// look for itself, woken by a clock that tests cannot pause.)
 ///
 /// ```

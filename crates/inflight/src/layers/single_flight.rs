@@ -11,7 +11,7 @@ use super::Key;
 use crate::function::{AsyncFunction, Cancellation};
 
 /// An [`AsyncFunction`] that calls `function` for one record of a key at a time; records of the same key that come meanwhile share its
-/// answer, or its error. (What is large is shared best as an `Arc`.)
+/// answer, or its error. (What is large, or cannot be cloned, is shared as an `Arc`.)
 ///
 /// The key must tell apart everything the answer depends on: of two records that differ elsewhere, one gets the other's answer.
 /// And a shared answer may be a little older than the record: its call began before.
@@ -129,9 +129,14 @@ struct Lead<K: Key, T> {
 impl<K: Key, T> Flights<K, T> {
     fn join(self: &Arc<Self>, key: K) -> Role<K, T> {
         match self.followers().entry(key) {
-            Entry::Occupied(mut followers) => {
+            Entry::Occupied(flight) => {
+                let followers = flight.into_mut();
+                if followers.len() == followers.capacity() {
+                    // Before it grows, those that were given up leave.
+                    followers.retain(|follower| !follower.is_closed());
+                }
                 let (sender, receiver) = oneshot::channel();
-                followers.get_mut().push(sender);
+                followers.push(sender);
                 Role::Follow(receiver)
             }
             Entry::Vacant(flight) => {
@@ -142,11 +147,10 @@ impl<K: Key, T> Flights<K, T> {
         }
     }
 
-    /// Who came last and is still there. The flight is over when there is nobody.
+    /// Who came last. The flight is over when there is nobody.
     fn heir(&self, key: &K) -> Option<Sender<News<K, T>>> {
         let mut flights = self.followers();
         let followers = flights.get_mut(key)?;
-        followers.retain(|follower| !follower.is_closed());
         let heir = followers.pop();
         if heir.is_none() {
             flights.remove(key);
@@ -175,6 +179,7 @@ impl<K: Key, T> Drop for Lead<K, T> {
         while let Some(key) = self.key.take() {
             let Some(heir) = self.flights.heir(&key) else { return };
             let lead = Self { flights: Arc::clone(&self.flights), key: Some(key) };
+            // An heir that was given up refuses.
             if let Err(News::TakeOver(mut refused)) = heir.send(News::TakeOver(lead)) {
                 self.key = refused.key.take();
             }
@@ -184,6 +189,8 @@ impl<K: Key, T> Drop for Lead<K, T> {
 
 impl<I, K: Key, F: AsyncFunction<I>> fmt::Debug for SingleFlight<I, K, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SingleFlight").field("calls", &self.flights.followers().len()).finish_non_exhaustive()
+        let flights = self.flights.followers();
+        let waiting: usize = flights.values().map(Vec::len).sum();
+        f.debug_struct("SingleFlight").field("calls", &flights.len()).field("waiting", &waiting).finish_non_exhaustive()
     }
 }

@@ -22,9 +22,11 @@ const OPTIONS: BreakerOptions = BreakerOptions {
 };
 const OPEN: BreakerError<Error> = BreakerError::Open(BreakerOpen { retry_after: OPTIONS.open_for });
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Error {
+    #[error("down")]
     Down,
+    #[error("bad request")]
     BadRequest,
 }
 
@@ -78,6 +80,7 @@ async fn a_failing_service_is_left_alone_and_tried_again() {
     assert_eq!(gauge.state(), BreakerState::Open);
     assert_eq!(users.invoke(7).await, Err(OPEN));
     assert_eq!(OPEN.retry_after(), Some(OPTIONS.open_for));
+    assert!(OPEN.to_string().ends_with("the next may be made in 5s"), "{OPEN}");
     assert_eq!(lookup.service.calls(), 4, "refused calls are not made");
 
     advance(OPTIONS.open_for).await;

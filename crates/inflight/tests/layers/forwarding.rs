@@ -8,7 +8,7 @@ use inflight::layers::{
     BreakerError, BreakerOptions, CacheOptions, HedgeOptions, RateLimit, cached, circuit_breaker, hedged, rate_limited,
     single_flight,
 };
-use inflight::{AsyncFunction, AsyncStreamExt, Cancellation, Failure, Options};
+use inflight::{AsyncFunction, AsyncStreamExt, Cancellation, Failure, Options, spawned};
 
 use crate::service::ms;
 
@@ -100,4 +100,5 @@ async fn all_of_them_together_do() {
         cached(lookup, |id: &u64| *id, cache())
     };
     goes_through(all, BreakerError::Call).await;
+    goes_through(|lookup| spawned(all(lookup)), BreakerError::Call).await;
 }

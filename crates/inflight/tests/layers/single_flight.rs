@@ -126,6 +126,32 @@ async fn who_is_given_up_before_it_hears_that_it_takes_over_passes_that_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_given_up_long_ago_does_not_take_over() {
+    let service = Service::default();
+    let lookup = single_flight(hangs_at_first(&service, 1, Duration::ZERO), |_: &u64| ());
+    let mut calls: Vec<_> = (0..5).map(|id| Box::pin(lookup.invoke(id))).collect();
+    assert!(calls.iter_mut().all(|call| poll(call.as_mut()).is_pending()));
+    calls.truncate(2);
+    drop(calls.remove(0));
+    assert_eq!(calls.remove(0).await, Ok(2));
+    assert!(format!("{lookup:?}").contains("calls: 0"), "{lookup:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_given_up_behind_a_call_that_hangs_takes_no_room() {
+    let service = Service::default();
+    let lookup = single_flight(hangs_at_first(&service, 1, Duration::ZERO), |_: &u64| ());
+    let mut leader = Box::pin(lookup.invoke(0));
+    assert!(poll(leader.as_mut()).is_pending());
+    for id in 1..10_000 {
+        assert!(poll(pin!(lookup.invoke(id))).is_pending());
+    }
+    let shown = format!("{lookup:?}");
+    let waiting = shown.split_once("waiting: ").unwrap().1.split_once(',').unwrap().0;
+    assert!(waiting.parse::<usize>().unwrap() <= 8, "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_are_given_up_nothing_is_left() {
     let service = Service::default();
     let lookup = single_flight(hangs_at_first(&service, 1, Duration::ZERO), |_: &u64| ());
