@@ -9,11 +9,12 @@ use clap::Parser;
 use crate::args::{Cli, Command, RunArgs};
 use crate::exit::Exit;
 use crate::explain::explain;
-use crate::file::LoadError;
+use crate::file::{LoadError, STANDARD};
 use crate::pipeline::Pipeline;
 use crate::run::{RunOptions, run};
 use crate::schema::schema;
 use crate::setup::{Build, set_up};
+use crate::tell::tell;
 
 /// Runs the command line of this process: the whole program.
 pub fn main() -> ExitCode {
@@ -72,8 +73,12 @@ fn counted(number: usize, what: &str) -> String {
 
 fn run_pipeline(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut pipeline = Pipeline::load(&args.file)?;
-    // Paths of the command line start where it was typed, not at the folder of the file.
+    // Paths of the command line start where it was typed, not at the folder of the file. What has no name that tells its format has that
+    // of the pipeline's own.
     if let Some(path) = args.source {
+        if path == Path::new(STANDARD) {
+            pipeline.source.format = pipeline.source.format().ok();
+        }
         pipeline.source.path = path;
         if let Err(error) = pipeline.source.check() {
             report(&anyhow::anyhow!("--source: {error}"));
@@ -81,6 +86,9 @@ fn run_pipeline(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
     if let Some(path) = args.sink {
+        if path == Path::new(STANDARD) {
+            pipeline.sink.format = pipeline.sink.format().ok();
+        }
         pipeline.sink.path = path;
         if let Err(error) = pipeline.sink.check() {
             report(&anyhow::anyhow!("--sink: {error}"));
@@ -120,9 +128,4 @@ fn report(error: &anyhow::Error) {
         None => format!("error: {error:#}\n"),
     };
     tell(&text);
-}
-
-/// To standard error; when that is gone there is nobody left to tell.
-fn tell(text: &str) {
-    drop(std::io::stderr().write_all(text.as_bytes()));
 }

@@ -292,7 +292,7 @@ pub struct Step {
     #[serde(default)]
     pub order: Order,
     /// Most records held at a time, waiting, on the wire, or waiting for their turn to leave: what bounds memory.
-    /// Default: 1024, or as many as the calls can carry.
+    /// Default: as many as the calls can carry, and 1024 at least.
     pub capacity: Option<Count>,
     /// Most calls on the wire at a time. Default: 16, or `capacity` if that is less.
     pub concurrency: Option<Count>,
@@ -302,7 +302,8 @@ pub struct Step {
     pub deadline: Option<Period>,
     /// How often to try again: a number, or more in detail. Default: 3.
     pub retries: Option<NumberOr<RetryCount, Retries>>,
-    /// How many records share a call: a number, or more in detail. Default: 1.
+    /// Most records that share a call: a number, or more in detail. Default: 100, or `capacity` if that is less.
+    /// Nothing waits for a batch to fill as long as no call is on the wire.
     pub batch: Option<NumberOr<Count, Batch>>,
     /// What becomes of a record for which the system has no answer. Default: `keep`, since having no answer is an
     /// answer, counted as missing and never as failed.
@@ -356,9 +357,9 @@ pub enum RetryOn {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
-    /// Most records in one call. Default: 1.
+    /// Most records in one call. Default: 100, or `capacity` if that is less.
     pub size: Option<Count>,
-    /// How long a call waits for more records before it leaves part-filled. Default: 2ms.
+    /// How long a part-filled call waits for more records while others are on the wire. Default: 2ms.
     pub linger: Option<Period>,
 }
 

@@ -26,6 +26,7 @@ pub mod schema;
 pub mod setup;
 pub mod stages;
 pub mod summary;
+mod tell;
 pub mod units;
 pub mod variables;
 pub mod yaml;

@@ -38,6 +38,10 @@ pub const RETRIES: u32 = 3;
 /// Pauses between attempts unless the file says otherwise.
 pub const BACKOFF: PeriodRange = PeriodRange { from: Duration::from_millis(50), to: Duration::from_secs(2) };
 
+/// Records that share a call unless the file says otherwise. A batch fills while all calls are on the wire, and leaves at once when none
+/// is, so nothing waits for it; and asking a local database for 100 keys at once takes a fraction of the work of 100 calls.
+pub const BATCH: usize = 100;
+
 /// How long a part-filled batch waits unless the file says otherwise.
 pub const LINGER: Duration = Duration::from_millis(2);
 
@@ -331,7 +335,7 @@ impl StepCheck<'_> {
 
     fn step(&mut self, typed: Typed) -> Option<Step> {
         let (batch_size, batch_linger) = self.batch(typed.batch);
-        let (capacity, concurrency) = self.limits(typed.capacity, typed.concurrency, batch_size);
+        let (capacity, concurrency, batch_size) = self.limits(typed.capacity, typed.concurrency, batch_size);
         let (timeout, deadline) = self.clocks(typed.timeout, typed.deadline);
         let (retries, backoff, retry_on) = self.retries(typed.retries);
         if typed.key.0.is_empty() {
@@ -363,9 +367,16 @@ impl StepCheck<'_> {
         })
     }
 
-    fn limits(&mut self, capacity: Option<Count>, concurrency: Option<Count>, batch_size: usize) -> (usize, usize) {
+    /// Capacity, concurrency and batch size.
+    fn limits(
+        &mut self,
+        capacity: Option<Count>,
+        concurrency: Option<Count>,
+        batch_size: Option<usize>,
+    ) -> (usize, usize, usize) {
         let capacity = capacity.map(|count| self.at_most("capacity", count, CAPACITY_MAX));
         let concurrency = concurrency.map(|count| self.at_most("concurrency", count, CONCURRENCY_MAX));
+        let batch_size = batch_size.unwrap_or_else(|| BATCH.min(capacity.unwrap_or(BATCH)));
         let limits = match (capacity, concurrency) {
             (Some(capacity), Some(concurrency)) => (capacity, concurrency),
             (Some(capacity), None) => (capacity, CONCURRENCY.min(capacity)),
@@ -383,7 +394,7 @@ impl StepCheck<'_> {
             let message = format!("capacity {} is less than the batch size {batch_size}", limits.0);
             self.refuse("capacity", message, "a batch could never be full");
         }
-        limits
+        (limits.0, limits.1, batch_size)
     }
 
     fn clocks(&mut self, timeout: Option<Period>, deadline: Option<Period>) -> (Duration, Duration) {
@@ -411,13 +422,13 @@ impl StepCheck<'_> {
         }
     }
 
-    fn batch(&mut self, typed: Option<NumberOr<Count, Batch>>) -> (usize, Duration) {
+    fn batch(&mut self, typed: Option<NumberOr<Count, Batch>>) -> (Option<usize>, Duration) {
         let (size, linger) = match typed {
             None => (None, None),
             Some(NumberOr::Number(size)) => (Some(size), None),
             Some(NumberOr::Group(Batch { size, linger })) => (size, linger),
         };
-        let size = size.map_or(1, |size| self.at_most("batch", size, BATCH_MAX));
+        let size = size.map(|size| self.at_most("batch", size, BATCH_MAX));
         (size, linger.map_or(LINGER, |period| period.0))
     }
 
@@ -446,21 +457,22 @@ mod tests {
     #[test]
     fn defaults_are_safe_and_agree_with_each_other() {
         let step = &checked("p.yaml", "").steps[0];
-        assert_eq!((step.order, step.capacity, step.concurrency), (Order::Input, 1024, 16));
+        assert_eq!((step.order, step.capacity, step.concurrency), (Order::Input, 1600, 16));
         assert_eq!((step.timeout, step.deadline), (Duration::from_secs(1), Duration::from_secs(5)));
         assert_eq!((step.retries, step.backoff), (3, BACKOFF));
         assert_eq!(step.retry_on, [RetryOn::Timeout, RetryOn::Busy]);
-        assert_eq!((step.batch_size, step.batch_linger), (1, Duration::from_millis(2)));
+        assert_eq!((step.batch_size, step.batch_linger), (100, Duration::from_millis(2)));
         assert_eq!((step.on_missing, &step.on_error), (OnMissing::Keep, &OnError::Fail));
     }
 
     #[test]
     fn what_was_given_moves_the_defaults_that_depend_on_it() {
         let step = |text: &str| checked("p.yaml", text).steps.remove(0);
-        assert_eq!(step(", capacity: 5").concurrency, 5);
-        assert_eq!(step(", concurrency: 3k").capacity, 3000);
-        assert_eq!(step(", batch: 100").capacity, 1600);
-        assert_eq!(step(", concurrency: 100k, batch: 100").capacity, CAPACITY_MAX);
+        assert_eq!((step(", capacity: 5").concurrency, step(", capacity: 5").batch_size), (5, 5));
+        assert_eq!(step(", concurrency: 3k, batch: 1").capacity, 3000);
+        assert_eq!((step(", batch: 1").capacity, step(", batch: 200").capacity), (1024, 3200));
+        assert_eq!(step(", concurrency: 100k").capacity, CAPACITY_MAX);
+        assert_eq!(step(", batch: { linger: 5ms }").batch_size, 100);
         assert_eq!(step(", timeout: 3s").deadline, Duration::from_secs(15));
         assert_eq!(step(", deadline: 200ms").timeout, Duration::from_millis(200));
         assert_eq!(step(", retries: { on: [busy] }").retries, 3);

@@ -7,12 +7,14 @@
 //! Files are read and written by threads of their own, so that neither stops the look-ups; both channels are short, and the dataflow
 //! holds credits, so memory stays bounded.
 
+mod columns;
 mod join;
 mod lookup;
 mod reader;
 mod row;
 mod stop;
 mod tally;
+mod wake_at_end;
 mod writer;
 
 use std::ops::ControlFlow;
@@ -28,12 +30,14 @@ use inflight_timely::pipeline::{self, Ended, Stage};
 
 use self::lookup::{Answer, Lookup};
 use self::row::Row;
-use self::stop::Stop;
+use self::stop::{Signals, Stop};
 use self::tally::Tally;
 use crate::exit::Exit;
 use crate::file::{Order, RetryOn};
 use crate::pipeline::{Pipeline, Step};
 use crate::progress::{Gauges, Progress};
+use crate::summary::Summary;
+use crate::tell::tell;
 
 /// What the command line says about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +64,14 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
     let stop = Stop::new();
     let gauges = Arc::new(Gauges::default());
     let tally = Tally::new(&pipeline.steps, &pipeline.stages);
+    let signals = {
+        let _context = runtime.enter();
+        Signals::new()?
+    };
+    runtime.spawn(stop::obey(signals, Arc::clone(&stop), options.drain_limit, options.quiet));
 
     let reader = reader::open(&pipeline, options.limit, &stop, &gauges, &tally)?;
     let (writer, writing) = writer::open(&pipeline, &stop, &gauges, &tally)?;
-    runtime.spawn(stop::watch_signals(Arc::clone(&stop), options.drain_limit, options.quiet));
-
     let progress = Progress::start(Arc::clone(&gauges), options.quiet);
     let ended = pipeline::run(
         pipeline::Pipeline {
@@ -77,30 +84,40 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
         runtime.handle(),
         |monitors| look(monitors, &pipeline.steps, &stop, &gauges, &tally),
     );
+    let whole = ended == Ended::Complete && stop.failure().is_none();
+    let written = writing.end(whole, &stop);
     drop(progress);
     // A reader that waits for input, or a call that hangs, must not hold up the end.
     runtime.shutdown_background();
 
-    let complete = ended == Ended::Complete && stop.failure().is_none();
-    let written = writing.end(complete);
     let summary = tally.summary(&pipeline.steps);
     if !options.quiet {
-        eprint!("{summary}");
+        tell(&summary.to_string());
+    }
+    let whole = whole && matches!(written, Ok(writer::Ended::Written)) && stop.failure().is_none();
+    if !whole {
+        writing.partials().for_each(|partial| tell(&format!("incomplete, and left as {partial}\n")));
     }
     if let Some(failure) = stop.failure() {
         anyhow::bail!("{failure}{}", written.err().map_or_else(String::new, |error| format!("; {error}")));
     }
     written?;
-    let left = summary.records_in - summary.records_out - summary.dropped - summary.dead_lettered;
-    if ended == Ended::BrokenOff {
-        eprintln!("stopped before everything was done: {left} records were read and not written");
-        return Ok(Exit::NotDrained.into());
-    }
-    anyhow::ensure!(left == 0, "{left} records were read and not accounted for: this is a bug, please report it");
-    Ok(if options.strict && summary.dead_lettered > 0 { Exit::DeadLettered } else { Exit::Done }.into())
+    Ok(exit(whole, &summary, options.strict)?.into())
 }
 
-/// As many records as all steps of the widest stage can hold, and some.
+/// How a run ended that did not fail.
+fn exit(whole: bool, summary: &Summary, strict: bool) -> anyhow::Result<Exit> {
+    let done = summary.records_out + summary.dropped + summary.dead_lettered;
+    let left = summary.records_in.saturating_sub(done);
+    if !whole {
+        tell(&format!("stopped before everything was done: {left} records were read and not written\n"));
+        return Ok(Exit::NotDrained);
+    }
+    anyhow::ensure!(left == 0, "{left} records were read and not accounted for: this is a bug, please report it");
+    Ok(if strict && summary.dead_lettered > 0 { Exit::DeadLettered } else { Exit::Done })
+}
+
+/// As many records as all steps together can hold, and some.
 fn credits(steps: &[Step]) -> u64 {
     steps.iter().map(|step| step.capacity as u64).sum::<u64>() + CREDITS_BESIDES
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::lookup::{Answer, Error};
 use super::row::{Fate, Row};
 use super::stop::Stop;
-use super::tally::{Found, Tally};
+use super::tally::{Outcome, Tally};
 use crate::file::{OnError, OnMissing};
 use crate::pipeline::{Pipeline, Step};
 
@@ -31,7 +31,7 @@ pub(super) fn join(
             .iter()
             .zip(parts)
             .map(|((place, step), part)| {
-                tally.count(*place, found(&part));
+                tally.count(*place, outcome(&part));
                 settle(step, part)
             })
             .collect();
@@ -102,13 +102,15 @@ impl std::fmt::Display for Why {
     }
 }
 
-fn found(part: &Done) -> Option<Found> {
+/// What is counted: nothing for a record that was taken out before.
+fn outcome(part: &Done) -> Option<Outcome> {
+    part.input.record()?;
     match &part.result {
-        Ok(Answer::Found(_)) => Some(Found::Found),
-        Ok(Answer::Missing) => Some(Found::Missing),
+        Ok(Answer::Found(_)) => Some(Outcome::Found),
+        Ok(Answer::Missing) => Some(Outcome::Missing),
         Ok(Answer::Skipped) => None,
-        Err(Cause::TimedOut { .. }) => Some(Found::TimedOut),
-        Err(_) => Some(Found::Failed),
+        Err(Cause::TimedOut { .. }) => Some(Outcome::TimedOut),
+        Err(_) => Some(Outcome::Failed),
     }
 }
 
@@ -122,4 +124,92 @@ fn dead_letter(number: u64, step: &Step, record: &Record, why: Why) -> Record {
     letter.insert("elapsed_ms".into(), json!(why.elapsed_ms as u64));
     letter.insert("record".into(), Value::Object(record.clone()));
     letter
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use inflight::Cause;
+    use serde_json::json;
+
+    use super::*;
+    use crate::file;
+
+    fn step(policies: &str) -> Step {
+        let text = format!(
+            "source: stdin\nenrich:\n  user: {{ sqlite: {{ database: d, table: t }}, key: {{ id: .id }}{policies} }}\n\
+             sink: stdout\ndead_letter: {{ file: {{ path: dead.jsonl }} }}\n"
+        );
+        Pipeline::check(file::parse("p.yaml", &text).unwrap()).unwrap().steps.remove(0)
+    }
+
+    fn going(value: Value) -> Row {
+        Row { number: 7, fate: Fate::Going(Arc::new(value.as_object().unwrap().clone())) }
+    }
+
+    /// A record with this result after the step; the error when the run fails.
+    fn after(policies: &str, result: Result<Answer, Cause<Error>>) -> Result<Row, String> {
+        let step = step(policies);
+        let mut row = going(json!({ "id": 1 }));
+        let part =
+            Completed { input: row.clone(), timestamp: None, result, attempts: 2, elapsed: Duration::from_millis(30) };
+        apply(&mut row, &step, settle(&step, part)).map_err(|why| why.to_string())?;
+        Ok(row)
+    }
+
+    fn kept(row: Result<Row, String>) -> Value {
+        row.unwrap().record().map(|record| Value::Object(record.clone())).unwrap()
+    }
+
+    fn failed() -> Result<Answer, Cause<Error>> {
+        Err(Cause::Panicked("no".to_owned()))
+    }
+
+    #[test]
+    fn what_was_found_stands_under_the_name_of_the_step() {
+        let answer = Answer::Found(json!({ "name": "Ada" }).as_object().unwrap().clone());
+        assert_eq!(kept(after("", Ok(answer))), json!({ "id": 1, "user": { "name": "Ada" } }));
+    }
+
+    #[test]
+    fn a_record_without_an_answer_goes_where_on_missing_says() {
+        let after = |policy: &str| after(&format!(", on_missing: {policy}"), Ok(Answer::Missing));
+        assert_eq!(kept(after("keep")), json!({ "id": 1, "user": null }));
+        assert!(matches!(after("drop").unwrap().fate, Fate::Dropped));
+        let Fate::Dead(letter) = after("dead_letter").unwrap().fate else { panic!("it is no dead letter") };
+        assert_eq!((&letter["error"], &letter["step"]), (&json!("there is no answer for its key"), &json!("user")));
+        assert_eq!(after("fail").unwrap_err(), "there is no answer for its key (2 attempts, 30 ms)");
+    }
+
+    #[test]
+    fn a_record_whose_lookup_failed_goes_where_on_error_says() {
+        let after = |policy: &str| after(&format!(", on_error: {policy}"), failed());
+        assert_eq!(kept(after("keep")), json!({ "id": 1, "user": null }));
+        assert_eq!(kept(after("{ default: { name: none } }")), json!({ "id": 1, "user": { "name": "none" } }));
+        assert!(matches!(after("drop").unwrap().fate, Fate::Dropped));
+        let Fate::Dead(letter) = after("dead_letter").unwrap().fate else { panic!("it is no dead letter") };
+        let error = Cause::<Error>::Panicked("no".to_owned()).to_string();
+        let story = json!({ "record_number": 7, "step": "user", "error": error, "attempts": 2, "elapsed_ms": 30, "record": { "id": 1 } });
+        assert_eq!(Value::Object((*letter).clone()), story);
+        assert_eq!(after("fail").unwrap_err(), format!("{error} (2 attempts, 30 ms)"));
+    }
+
+    #[test]
+    fn what_was_taken_out_before_is_neither_counted_nor_failed() {
+        let step = step("");
+        for fate in [Fate::Dropped, Fate::Dead(Arc::default())] {
+            let mut row = Row { number: 7, fate };
+            let part = Completed {
+                input: row.clone(),
+                timestamp: None,
+                result: failed(),
+                attempts: 1,
+                elapsed: Duration::ZERO,
+            };
+            assert!(outcome(&part).is_none());
+            assert!(apply(&mut row, &step, settle(&step, part)).is_ok());
+            assert!(row.record().is_none());
+        }
+    }
 }

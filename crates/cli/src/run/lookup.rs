@@ -1,6 +1,7 @@
 //! The look-up of a step, as a function over batches of records.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,7 +34,7 @@ pub(super) struct Lookup {
     columns: Vec<String>,
     paths: Arc<[FieldPath]>,
     connections: usize,
-    pool: Option<Pool<Result<SqliteLookup, Error>>>,
+    pool: Option<Pool<Connection>>,
     calls: Arc<Calls>,
 }
 
@@ -70,9 +71,16 @@ impl BatchFunction<Row> for Lookup {
 
     async fn open(&mut self) -> Result<(), Error> {
         let (config, columns) = (self.config.clone(), self.columns.clone());
-        let pool = Pool::new(self.connections, move || SqliteLookup::open(&config, &columns));
-        pool.run(|connection| connection.as_ref().map(drop).map_err(Clone::clone)).await?;
-        self.pool = Some(pool);
+        let pool = Pool::new(self.connections, move || Connection {
+            config: config.clone(),
+            columns: columns.clone(),
+            lookup: None,
+        });
+        match pool.run(|connection| connection.open().map(drop)).await {
+            Err(error) if !error.is_retryable() => return Err(error),
+            // If somebody else holds the database, each call tries again, as often as the step says.
+            _ => self.pool = Some(pool),
+        }
         Ok(())
     }
 
@@ -90,10 +98,10 @@ impl BatchFunction<Row> for Lookup {
         }
         let mut found = self.ask(keys).await?.into_iter();
         let answer = |known: Option<Answer>| match known {
-            Some(answer) => answer,
-            None => found.next().flatten().map_or(Answer::Missing, Answer::Found),
+            Some(answer) => Ok(answer),
+            None => found.next().unwrap_or(Ok(None)).map(|row| row.map_or(Answer::Missing, Answer::Found)),
         };
-        Ok(answers.into_iter().map(answer).map(Ok).collect())
+        Ok(answers.into_iter().map(answer).collect())
     }
 
     /// A query that runs on a thread cannot be stopped.
@@ -103,21 +111,129 @@ impl BatchFunction<Row> for Lookup {
 }
 
 impl Lookup {
-    async fn ask(&self, keys: Vec<Key>) -> Result<Vec<Option<Record>>, Error> {
+    async fn ask(&self, keys: Vec<Key>) -> Result<Rows, Error> {
         let Some(pool) = self.pool.as_ref().filter(|_| !keys.is_empty()) else { return Ok(Vec::new()) };
         let start = Instant::now();
-        let found = pool
-            .run(move |connection| match connection {
-                Ok(connection) => connection.lookup(&keys),
-                Err(error) => Err(error.clone()),
-            })
-            .await;
+        let found = pool.run(move |connection| look_up(connection.open()?, &keys)).await;
         self.calls.ended(start.elapsed());
         found
+    }
+}
+
+/// A result for each key.
+type Rows = Vec<Result<Option<Record>, Error>>;
+
+/// All keys at once. If that fails for good, one at a time: a key that cannot be asked for must not fail those that share its call.
+fn look_up(lookup: &mut SqliteLookup, keys: &[Key]) -> Result<Rows, Error> {
+    match lookup.lookup(keys) {
+        Ok(rows) => Ok(rows.into_iter().map(Ok).collect()),
+        Err(error) if error.is_retryable() || keys.len() == 1 => Err(error),
+        Err(_) => Ok(keys.iter().map(|key| lookup.lookup(from_ref(key)).map(|mut row| row.pop().flatten())).collect()),
+    }
+}
+
+/// A connection of the pool, opened when it is first needed; one that could not be is tried again with the next call.
+struct Connection {
+    config: SqliteLookupConfig,
+    columns: Vec<String>,
+    lookup: Option<SqliteLookup>,
+}
+
+impl Connection {
+    fn open(&mut self) -> Result<&mut SqliteLookup, Error> {
+        let lookup = match self.lookup.take() {
+            Some(lookup) => lookup,
+            None => SqliteLookup::open(&self.config, &self.columns)?,
+        };
+        Ok(self.lookup.insert(lookup))
     }
 }
 
 /// The values of the key's fields; `None` when one is absent or null.
 fn key(record: &Record, paths: &[FieldPath]) -> Option<Key> {
     paths.iter().map(|path| path.find(record).filter(|value| !value.is_null()).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::run::row::Fate;
+
+    fn record(value: Value) -> Record {
+        value.as_object().unwrap().clone()
+    }
+
+    fn row(number: u64, value: Value) -> Row {
+        Row { number, fate: Fate::Going(Arc::new(record(value))) }
+    }
+
+    #[test]
+    fn a_key_has_all_its_fields_in_the_order_of_the_pipeline() {
+        let paths: Vec<FieldPath> = [".b.c", ".a"].map(|path| path.parse().unwrap()).into();
+        assert_eq!(key(&record(json!({ "a": 1, "b": { "c": "x" } })), &paths), Some(vec![json!("x"), json!(1)]));
+        for absent in [json!({ "a": 1 }), json!({ "a": null, "b": { "c": "x" } }), json!({ "a": 1, "b": 2 })] {
+            assert_eq!(key(&record(absent), &paths), None);
+        }
+    }
+
+    fn lookup_by_a() -> Lookup {
+        Lookup {
+            config: SqliteLookupConfig::table("none.db", "t"),
+            columns: vec!["a".to_owned()],
+            paths: [".a".parse().unwrap()].into(),
+            connections: 1,
+            pool: None,
+            calls: Arc::new(Calls::new()),
+        }
+    }
+
+    #[test]
+    fn records_of_one_key_have_one_number_and_those_without_are_in_nobodys_way() {
+        let number = lookup_by_a().key_number();
+        let of = |value: Value| number(&row(1, value));
+        assert_eq!(of(json!({ "a": "x", "b": 1 })), of(json!({ "b": 2, "a": "x" })));
+        assert_ne!(of(json!({ "a": "x" })), of(json!({ "a": "y" })));
+        assert_ne!(of(json!({ "a": 1 })), of(json!({ "a": "1" })));
+        assert_ne!(number(&row(1, json!({}))), number(&row(2, json!({}))));
+        let dropped = |number| Row { number, fate: Fate::Dropped };
+        assert_ne!(number(&dropped(1)), number(&dropped(2)));
+    }
+
+    #[test]
+    fn without_a_key_or_a_record_nothing_is_asked() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let rows = vec![row(1, json!({ "a": null })), Row { number: 2, fate: Fate::Dropped }, row(3, json!({}))];
+        // No database is open.
+        let answers = runtime.block_on(lookup_by_a().invoke(rows)).unwrap();
+        let answers: Vec<Answer> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers, [Answer::Missing, Answer::Skipped, Answer::Missing]);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_asked_for_fails_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("d.db");
+        let open = rusqlite::Connection::open(&database).unwrap();
+        open.execute_batch("create table t (a int primary key, b text); insert into t values (1, 'x')").unwrap();
+        let config = SqliteLookupConfig::table(&database, "t");
+        let mut connection = Connection { config, columns: vec!["a".to_owned()], lookup: None };
+        let keys = [vec![json!(1)], vec![json!([1])], vec![json!(2)]];
+        let rows = look_up(connection.open().unwrap(), &keys).unwrap();
+        assert_eq!(rows[0].as_ref().unwrap().as_ref().unwrap()["b"], "x");
+        assert!(rows[1].as_ref().unwrap_err().to_string().contains("cannot be a key"));
+        assert!(matches!(rows[2], Ok(None)));
+    }
+
+    #[test]
+    fn a_connection_that_could_not_be_opened_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("d.db");
+        let config = SqliteLookupConfig::table(&database, "t");
+        let mut connection = Connection { config, columns: vec!["a".to_owned()], lookup: None };
+        assert!(connection.open().is_err());
+        rusqlite::Connection::open(&database).unwrap().execute_batch("create table t (a int primary key)").unwrap();
+        assert!(connection.open().is_ok());
+    }
 }

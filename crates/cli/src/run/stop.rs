@@ -1,9 +1,13 @@
 //! What ends a run before its source does: a failure, a signal.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
+
+use crate::tell::tell;
+use crate::units::Period;
 
 /// Shared by everybody who can stop the run or has to look whether to.
 #[derive(Debug, Default)]
@@ -23,6 +27,7 @@ impl Stop {
         Arc::new(Self::default())
     }
 
+    /// Whoever stopped the run before there was a waker need not wake it: it looks before it waits.
     pub(super) fn set_waker(&self, waker: Waker) {
         // There is one source, and so one waker.
         drop(self.waker.set(waker));
@@ -64,7 +69,7 @@ impl Stop {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,31 +81,93 @@ impl Stop {
 }
 
 /// The first SIGINT or SIGTERM stops the source and lets the rest finish, for `limit` at most; the second ends the run at once.
-pub(super) async fn watch_signals(stop: Arc<Stop>, limit: Duration, quiet: bool) {
-    if signal().await.is_err() {
-        return;
-    }
+pub(super) async fn obey(mut signals: Signals, stop: Arc<Stop>, limit: Duration, quiet: bool) {
+    signals.next().await;
     if !quiet {
-        eprintln!("stopping: nothing more is read; up to {limit:?} for what is in flight (again to stop at once)");
+        let limit = Period(limit);
+        tell(&format!("stopping: nothing more is read; up to {limit} for what is in flight (again to stop at once)\n"));
     }
     stop.drain();
     tokio::select! {
-        _ = signal() => {}
+        () = signals.next() => {}
         () = tokio::time::sleep(limit) => {}
     }
     stop.break_off();
 }
 
+/// The signals that ask the program to end. From now on they no longer kill it.
 #[cfg(unix)]
-async fn signal() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+pub(super) struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    /// In the context of a runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
-#[cfg(not(unix))]
-async fn signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+/// The signals that ask the program to end. From now on they no longer kill it.
+#[cfg(windows)]
+pub(super) struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    /// In the context of a runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) {
+        let _ = self.0.recv().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_first_failure_is_told_and_ends_the_run() {
+        let stop = Stop::new();
+        stop.fail_after_drain("the source".to_owned());
+        assert!(stop.is_draining() && !stop.now());
+        stop.fail("a look-up".to_owned());
+        assert!(stop.now());
+        assert_eq!(stop.failure().as_deref(), Some("the source"));
+    }
+
+    #[test]
+    fn who_stops_the_run_wakes_it_as_soon_as_it_can_sleep() {
+        let (stop, counter) = (Stop::new(), Arc::new(Counter::default()));
+        stop.drain();
+        stop.set_waker(Waker::from(Arc::clone(&counter)));
+        assert!(stop.is_draining());
+        stop.drain();
+        stop.break_off();
+        assert_eq!(counter.0.load(Ordering::Relaxed), 2);
+    }
 }

@@ -36,7 +36,7 @@ struct StepTally {
 
 /// What came of a record's look-up.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Found {
+pub(super) enum Outcome {
     Found,
     Missing,
     Failed,
@@ -62,7 +62,7 @@ pub(super) struct Calls {
 const DIGITS: u8 = 3;
 
 impl Calls {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // Only other than one to five digits are refused.
         let nanos = Histogram::new(DIGITS).unwrap_or_else(|error| unreachable!("{error}"));
         Self { nanos: Mutex::new(nanos) }
@@ -70,7 +70,7 @@ impl Calls {
 
     pub(super) fn ended(&self, took: Duration) {
         // It grows to what it is given; a call of more than 584 years may go unrecorded.
-        drop(lock(&self.nanos).record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)));
+        let _ = lock(&self.nanos).record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn latency(&self) -> (u64, Latency) {
@@ -148,26 +148,15 @@ impl Tally {
         add(&self.sink_wait_nanos, time);
     }
 
-    pub(super) fn count(&self, place: usize, found: Option<Found>) {
-        if let Some(found) = found {
-            self.steps[place].outcomes[found as usize].fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count(&self, place: usize, outcome: Option<Outcome>) {
+        if let Some(outcome) = outcome {
+            self.steps[place].outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// A look at the operator of a step: what it was at the last look, it has been until now.
     pub(super) fn sample(&self, place: usize, stats: &Stats) {
-        let step = &self.steps[place];
-        let mut gauges = lock(&step.gauges);
-        let now = Instant::now();
-        let passed = now.duration_since(gauges.seen);
-        if gauges.stats.on_wire >= step.concurrency {
-            gauges.concurrency_full += passed;
-        }
-        if gauges.stats.held >= step.capacity {
-            gauges.capacity_full += passed;
-        }
-        gauges.seen = now;
-        gauges.stats = *stats;
+        self.steps[place].sample(Instant::now(), stats);
     }
 
     pub(super) fn summary(&self, steps: &[Step]) -> Summary {
@@ -187,17 +176,30 @@ impl Tally {
 }
 
 impl StepTally {
+    fn sample(&self, now: Instant, stats: &Stats) {
+        let mut gauges = lock(&self.gauges);
+        let passed = now.duration_since(gauges.seen);
+        if gauges.stats.on_wire >= self.concurrency {
+            gauges.concurrency_full += passed;
+        }
+        if gauges.stats.held >= self.capacity {
+            gauges.capacity_full += passed;
+        }
+        gauges.seen = now;
+        gauges.stats = *stats;
+    }
+
     fn summary(&self, name: &str, elapsed: Duration) -> StepSummary {
         let (calls, latency) = self.calls.latency();
         let gauges = lock(&self.gauges);
         let part = |time: Duration| time.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-        let outcome = |found: Found| self.outcomes[found as usize].load(Ordering::Relaxed);
+        let outcome = |outcome: Outcome| self.outcomes[outcome as usize].load(Ordering::Relaxed);
         StepSummary {
             name: name.to_owned(),
-            found: outcome(Found::Found),
-            missing: outcome(Found::Missing),
-            failed: outcome(Found::Failed),
-            timed_out: outcome(Found::TimedOut),
+            found: outcome(Outcome::Found),
+            missing: outcome(Outcome::Missing),
+            failed: outcome(Outcome::Failed),
+            timed_out: outcome(Outcome::TimedOut),
             retried: gauges.stats.retries,
             calls,
             latency,
@@ -216,4 +218,64 @@ fn add(counter: &AtomicU64, time: Duration) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(concurrency: usize, capacity: usize) -> StepTally {
+        StepTally {
+            outcomes: Default::default(),
+            calls: Arc::new(Calls::new()),
+            gauges: Mutex::new(Gauges {
+                seen: Instant::now(),
+                stats: Stats::default(),
+                concurrency_full: Duration::ZERO,
+                capacity_full: Duration::ZERO,
+            }),
+            concurrency,
+            capacity,
+        }
+    }
+
+    #[test]
+    fn what_an_operator_was_at_the_last_look_it_has_been_until_this_one() {
+        let step = tally(2, 10);
+        let start = lock(&step.gauges).seen;
+        let look = |second: u64, on_wire: usize, held: usize| {
+            step.sample(start + Duration::from_secs(second), &Stats { on_wire, held, ..Stats::default() });
+        };
+        look(1, 2, 10);
+        look(3, 2, 9);
+        look(4, 1, 9);
+        look(10, 0, 0);
+        let gauges = lock(&step.gauges);
+        assert_eq!(gauges.concurrency_full, Duration::from_secs(3));
+        assert_eq!(gauges.capacity_full, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_step_is_summed_up() {
+        let step = tally(4, 10);
+        for took in [1, 2, 3, 4, 90] {
+            step.calls.ended(Duration::from_millis(took));
+        }
+        step.outcomes[Outcome::Missing as usize].store(7, Ordering::Relaxed);
+        let wire_nanos = Duration::from_secs(3).as_nanos() as u64;
+        let stats = Stats { retries: 5, wire_nanos, ..Stats::default() };
+        step.sample(Instant::now(), &stats);
+        let summary = step.summary("user", Duration::from_secs(2));
+        assert_eq!((summary.name.as_str(), summary.found, summary.missing, summary.retried), ("user", 0, 7, 5));
+        assert_eq!((summary.calls, summary.concurrency_mean), (5, 1.5));
+        let millis = |duration: Duration| duration.as_millis();
+        assert_eq!((millis(summary.latency.p50), millis(summary.latency.max)), (3, 90));
+    }
+
+    #[test]
+    fn a_step_that_did_nothing_has_a_summary_too() {
+        let summary = tally(4, 10).summary("user", Duration::ZERO);
+        assert_eq!(summary.latency, Latency::default());
+        assert_eq!(summary.concurrency_mean, 0.0);
+    }
 }

@@ -1,22 +1,23 @@
 //! The sink: a thread that writes, and what hands it the dataflow's batches.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::task::Waker;
-use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use inflight_connectors::file::FileSink;
+use inflight_connectors::file::{FileSink, FileSinkConfig};
 use inflight_connectors::{Error, Sink};
 use inflight_timely::pipeline::Consume;
 
 use super::row::{Fate, Row};
 use super::stop::Stop;
 use super::tally::Tally;
-use crate::file::STANDARD;
+use super::wake_at_end::WakeAtEnd;
 use crate::pipeline::Pipeline;
 use crate::progress::Gauges;
 
@@ -24,47 +25,58 @@ use crate::progress::Gauges;
 const BATCH: usize = 256;
 /// Batches that wait for the thread.
 const BATCHES_WAITING: usize = 4;
-
-/// What the thread makes: something to wake when it has written a batch.
-type Batches = (Receiver<Vec<Row>>, Receiver<Waker>);
-
-/// The thread while it writes.
-pub(super) struct Writing {
-    thread: JoinHandle<Outputs>,
-}
+/// How often it is looked whether to stop while the thread writes the last records.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long the thread may still write once the run has been broken off: it may hang for ever, on a pipe that nobody reads.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Opens the sink of a pipeline, and that for its dead letters.
-#[expect(clippy::type_complexity, reason = "what starts the sink, and what ends it")]
 pub(super) fn open(
     pipeline: &Pipeline,
     stop: &Arc<Stop>,
     gauges: &Arc<Gauges>,
     tally: &Arc<Tally>,
 ) -> anyhow::Result<(Box<dyn FnOnce(Waker) -> Consume<Row>>, Writing)> {
+    let dead_letters = pipeline.dead_letter.as_ref();
     let outputs = Outputs {
-        records: FileSink::create(&pipeline.sink)?,
-        dead_letters: pipeline.dead_letter.as_ref().map(FileSink::create).transpose()?,
-        partial: (pipeline.sink.path != Path::new(STANDARD)).then(|| pipeline.sink.path.display().to_string()),
-        broken: false,
+        records: Box::new(FileSink::create(&pipeline.sink)?),
+        dead_letters: dead_letters
+            .map(|config| Ok::<_, Error>(Box::new(FileSink::create(config)?) as _))
+            .transpose()?,
+        gauges: Arc::clone(gauges),
+        tally: Arc::clone(tally),
     };
+    let partials = [Some(&pipeline.sink), dead_letters].into_iter().flatten().filter_map(partial).collect();
     let (sender, batches) = sync_channel(BATCHES_WAITING);
-    let (waker_sender, waker) = sync_channel(1);
-    let theirs = (Arc::clone(stop), Arc::clone(gauges), Arc::clone(tally));
-    let thread = thread::spawn(move || write(outputs, (batches, waker), &theirs.0, &theirs.1, &theirs.2));
-    let tally = Arc::clone(tally);
+    let (verdict, complete) = sync_channel(1);
+    let (ended_sender, ended) = sync_channel(1);
+    let (stop, tally) = (Arc::clone(stop), Arc::clone(tally));
     let consume = move |waker: Waker| -> Consume<Row> {
-        // The channel has room for the one waker there is.
-        drop(waker_sender.send(waker));
-        let mut outlet = Outlet { sender, waiting_since: None, tally };
+        let thread_stop = Arc::clone(&stop);
+        thread::spawn(move || {
+            let end = WakeAtEnd(waker);
+            drop(ended_sender.send(write(outputs, batches, &complete, &end.0, &thread_stop)));
+        });
+        let mut outlet = Outlet { sender, waiting_since: None, stop, tally };
         Box::new(move |rows| outlet.consume(rows))
     };
-    Ok((Box::new(consume), Writing { thread }))
+    Ok((Box::new(consume), Writing { verdict, ended, partials }))
+}
+
+/// Where a file is written until it is complete: there is none for devices, pipes and standard output.
+fn partial(config: &FileSinkConfig) -> Option<PathBuf> {
+    let target = fs::canonicalize(&config.path).unwrap_or_else(|_| config.path.clone());
+    let mut partial = target.into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    partial.exists().then_some(partial)
 }
 
 /// Hands rows to the thread, as many as it has room for.
 struct Outlet {
     sender: SyncSender<Vec<Row>>,
     waiting_since: Option<Instant>,
+    stop: Arc<Stop>,
     tally: Arc<Tally>,
 }
 
@@ -72,89 +84,225 @@ impl Outlet {
     fn consume(&mut self, rows: &mut VecDeque<Row>) {
         while !rows.is_empty() {
             let batch = rows.drain(..rows.len().min(BATCH)).collect();
-            if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = self.sender.try_send(batch) {
-                // The thread wakes the sink when it has written a batch; if it has ended, it has told why.
-                batch.into_iter().rev().for_each(|row| rows.push_front(row));
-                self.waiting_since.get_or_insert_with(Instant::now);
-                return;
-            }
-            if let Some(since) = self.waiting_since.take() {
-                self.tally.waited_for_sink(since.elapsed());
-            }
+            let refused = match self.sender.try_send(batch) {
+                Ok(()) => {
+                    if let Some(since) = self.waiting_since.take() {
+                        self.tally.waited_for_sink(since.elapsed());
+                    }
+                    continue;
+                }
+                // The thread wakes the sink when it has written a batch.
+                Err(TrySendError::Full(batch)) => batch,
+                Err(TrySendError::Disconnected(batch)) => {
+                    // It tells why when it is asked for its end.
+                    self.stop.break_off();
+                    batch
+                }
+            };
+            refused.into_iter().rev().for_each(|row| rows.push_front(row));
+            self.waiting_since.get_or_insert_with(Instant::now);
+            return;
         }
     }
 }
 
+/// What the thread writes to.
 struct Outputs {
-    records: FileSink,
-    dead_letters: Option<FileSink>,
-    /// Where the records will be, if that is a file.
-    partial: Option<String>,
-    broken: bool,
+    records: Box<dyn Sink>,
+    dead_letters: Option<Box<dyn Sink>>,
+    gauges: Arc<Gauges>,
+    tally: Arc<Tally>,
 }
 
 impl Outputs {
-    fn write(&mut self, row: &Row, gauges: &Gauges, tally: &Tally) -> Result<(), Error> {
+    /// Until nothing more comes.
+    fn write_all(&mut self, batches: Receiver<Vec<Row>>, waker: &Waker) -> Result<(), Error> {
+        let mut next = batches.recv().ok();
+        while let Some(batch) = next {
+            batch.iter().try_for_each(|row| self.write(row))?;
+            // With nothing more to write for now, whoever reads the output sees all of it.
+            next = batches.try_recv().ok();
+            if next.is_none() {
+                self.flush()?;
+            }
+            waker.wake_by_ref();
+            next = next.or_else(|| batches.recv().ok());
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, row: &Row) -> Result<(), Error> {
         match &row.fate {
             Fate::Going(record) => {
                 self.records.write(record)?;
-                gauges.records_out.fetch_add(1, Ordering::Relaxed);
-                tally.wrote();
+                self.gauges.records_out.fetch_add(1, Ordering::Relaxed);
+                self.tally.wrote();
             }
             Fate::Dead(letter) => {
                 self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.write(letter))?;
-                tally.dead_lettered();
+                self.tally.dead_lettered();
             }
-            Fate::Dropped => tally.dropped(),
+            Fate::Dropped => self.tally.dropped(),
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
         self.records.flush()?;
-        self.dead_letters.as_mut().map_or(Ok(()), Sink::flush)
+        self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.flush())
+    }
+
+    /// The records last: their name says that all is there.
+    fn finish(self) -> Result<(), Error> {
+        self.dead_letters.map_or(Ok(()), Sink::finish)?;
+        self.records.finish()
     }
 }
 
-/// The thread: it ends when the dataflow does, or at the first error.
-fn write(mut outputs: Outputs, (batches, waker): Batches, stop: &Stop, gauges: &Gauges, tally: &Tally) -> Outputs {
-    let waker = waker.recv().ok();
-    let mut next = batches.recv().ok();
-    while let Some(batch) = next {
-        let written = batch.iter().try_for_each(|row| outputs.write(row, gauges, tally));
-        // With nothing more to write for now, whoever reads the output sees all of it.
-        next = batches.try_recv().ok();
-        let flushed = if next.is_none() { written.and_then(|()| outputs.flush()) } else { written };
-        if let Err(error) = flushed {
-            outputs.broken = true;
+/// The thread: it ends when the dataflow has, and has said whether the output is complete; or at the first error.
+fn write(
+    mut outputs: Outputs,
+    batches: Receiver<Vec<Row>>,
+    complete: &Receiver<bool>,
+    waker: &Waker,
+    stop: &Stop,
+) -> Result<(), Error> {
+    match outputs.write_all(batches, waker) {
+        Ok(()) if complete.recv().unwrap_or(false) => outputs.finish(),
+        Ok(()) => outputs.flush(),
+        Err(error) => {
+            // What was written before, as far as it can be.
+            drop(outputs.flush());
             stop.fail(error.to_string());
-            return outputs;
+            Ok(())
         }
-        if let Some(waker) = &waker {
-            waker.wake_by_ref();
-        }
-        next = next.or_else(|| batches.recv().ok());
     }
-    outputs
+}
+
+/// The thread while it writes.
+pub(super) struct Writing {
+    verdict: SyncSender<bool>,
+    ended: Receiver<Result<(), Error>>,
+    partials: Vec<PathBuf>,
+}
+
+/// How the output ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// All that was handed over is written, or the thread has failed and said so.
+    Written,
+    /// The run was broken off while the thread waited for somebody to take what it writes.
+    Stuck,
 }
 
 impl Writing {
-    /// Ends the output: a complete one gets its name, another is left as it is, beside it.
-    pub(super) fn end(self, complete: bool) -> anyhow::Result<()> {
-        let mut outputs = match self.thread.join() {
-            Ok(outputs) => outputs,
-            Err(_) => anyhow::bail!("the thread that writes has panicked: this is a bug, please report it"),
-        };
-        if complete {
-            Box::new(outputs.records).finish()?;
-            return Ok(outputs.dead_letters.map_or(Ok(()), |sink| Box::new(sink).finish())?);
+    /// Ends the output, when the dataflow has ended: a complete one gets its name, another is left as it is, beside it.
+    pub(super) fn end(&self, complete: bool, stop: &Stop) -> anyhow::Result<Ended> {
+        // It has ended already if it failed.
+        let _ = self.verdict.send(complete);
+        loop {
+            let last = stop.now();
+            match self.ended.recv_timeout(if last { GRACE } else { LOOK_EVERY }) {
+                Ok(written) => return Ok(written.map(|()| Ended::Written)?),
+                Err(RecvTimeoutError::Timeout) if last => return Ok(Ended::Stuck),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    anyhow::bail!("the thread that writes has panicked: this is a bug, please report it")
+                }
+            }
         }
-        if !outputs.broken {
-            outputs.flush()?;
+    }
+
+    /// Where what was written has been left; empty for devices, pipes and standard output.
+    pub(super) fn partials(&self) -> impl Iterator<Item = String> {
+        self.partials.iter().map(|path| path.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inflight_connectors::{Record, file::Format};
+    use serde_json::json;
+
+    use super::*;
+
+    fn going(record: &serde_json::Value) -> Row {
+        Row { number: 1, fate: Fate::Going(Arc::new(record.as_object().unwrap().clone())) }
+    }
+
+    fn outputs(records: impl Sink + 'static) -> Outputs {
+        Outputs { records: Box::new(records), dead_letters: None, gauges: Arc::default(), tally: Tally::new(&[], &[]) }
+    }
+
+    #[test]
+    fn rows_wait_for_room_and_a_thread_that_has_gone_breaks_off() {
+        let (sender, batches) = sync_channel(1);
+        let stop = Stop::new();
+        let mut outlet = Outlet { sender, waiting_since: None, stop: Arc::clone(&stop), tally: Tally::new(&[], &[]) };
+        let mut rows: VecDeque<Row> = (0..BATCH + 2).map(|id| going(&json!({ "id": id }))).collect();
+        outlet.consume(&mut rows);
+        assert_eq!((rows.len(), batches.recv().unwrap().len()), (2, BATCH));
+        assert_eq!(rows[0].record().unwrap()["id"], BATCH);
+        assert!(!stop.now());
+        drop(batches);
+        outlet.consume(&mut rows);
+        assert_eq!((rows.len(), stop.now()), (2, true));
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_the_format_never_completes_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.csv");
+        let config = FileSinkConfig { format: Some(Format::Csv), ..FileSinkConfig::new(&path) };
+        let (sender, batches) = sync_channel(1);
+        sender.send(vec![going(&json!({ "id": 1 })), going(&json!({ "id": 2, "more": 3 }))]).unwrap();
+        drop(sender);
+        let (verdict, complete) = sync_channel(1);
+        verdict.send(true).unwrap();
+        let stop = Stop::new();
+        let outputs = outputs(FileSink::create(&config).unwrap());
+        write(outputs, batches, &complete, Waker::noop(), &stop).unwrap();
+        assert!(stop.failure().unwrap().contains("record 2"), "{:?}", stop.failure());
+        assert!(!path.exists());
+        assert_eq!(fs::read_to_string(folder.path().join("out.csv.partial")).unwrap(), "id\n1\n");
+    }
+
+    /// A pipe that nobody reads, for as long as its sender lives.
+    struct Stalled(Receiver<()>);
+
+    impl Sink for Stalled {
+        fn write(&mut self, _: &Record) -> Result<(), Error> {
+            let _ = self.0.recv();
+            Ok(())
         }
-        if let Some(path) = outputs.partial {
-            eprintln!("the output is not complete, and was left as {path}.partial");
+
+        fn flush(&mut self) -> Result<(), Error> {
+            Ok(())
         }
-        Ok(())
+
+        fn finish(self: Box<Self>) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_sink_that_hangs_does_not_hold_up_a_run_that_is_broken_off() {
+        let (sender, batches) = sync_channel(1);
+        sender.send(vec![going(&json!({}))]).unwrap();
+        drop(sender);
+        let (verdict, complete) = sync_channel(1);
+        let (ended_sender, ended) = sync_channel(1);
+        let (unstall, stalled) = sync_channel::<()>(1);
+        let stop = Stop::new();
+        let thread_stop = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            drop(ended_sender.send(write(outputs(Stalled(stalled)), batches, &complete, Waker::noop(), &thread_stop)));
+        });
+        stop.break_off();
+        let writing = Writing { verdict, ended, partials: Vec::new() };
+        assert_eq!(writing.end(true, &stop).unwrap(), Ended::Stuck);
+        drop(unstall);
+        thread.join().unwrap();
+        assert_eq!(writing.end(true, &stop).unwrap(), Ended::Written);
     }
 }

@@ -11,7 +11,7 @@ fn seven_lines_explained() {
         "\
 # source    file orders.jsonl, json_lines
 #   |
-# stage 1   user  sqlite users.db, table users, id = .user_id; input order, 16 at once, 1024 held
+# stage 1   user  sqlite users.db, table users, id = .user_id; input order, 16 at once, 1600 held
 #   |
 # sink      stdout json_lines
 
@@ -30,12 +30,12 @@ enrich:
       busy_timeout: 1s
     key: {id: .user_id}
     order: input
-    capacity: 1024
+    capacity: 1600
     concurrency: 16
     timeout: 1s
     deadline: 5s
     retries: {max: 3, backoff: 50ms..2s, \"on\": [timeout, busy]}
-    batch: {size: 1, linger: 2ms}
+    batch: {size: 100, linger: 2ms}
     on_missing: keep
     on_error: fail
 sink:
@@ -114,10 +114,10 @@ dead_letter: { file: { path: dead.jsonl } }
         [
             "# source    stdin json_lines",
             "#   |",
-            "# stage 1   user  sqlite d.db, table users, id = .user_id; key order, 16 at once, 1024 held",
-            "#   |       shop  sqlite d.db, query, id = .shop_id; input order, 16 at once, 1024 held",
+            "# stage 1   user  sqlite d.db, table users, id = .user_id; key order, 16 at once, 1600 held",
+            "#   |       shop  sqlite d.db, query, id = .shop_id; input order, 16 at once, 1600 held",
             "#   |",
-            "# stage 2   firm  sqlite d.db, table firms, id = .user.firm and land = .land; input order, 16 at once, 1024 held",
+            "# stage 2   firm  sqlite d.db, table firms, id = .user.firm and land = .land; input order, 16 at once, 1600 held",
             "#   |",
             "# sink      file out.csv.gz, csv, gzip",
             "# dead      file dead.jsonl, json_lines",

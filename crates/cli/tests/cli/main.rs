@@ -2,10 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bad_input;
 mod check;
 mod commands;
+mod databases;
 mod explain;
+mod flights;
 mod mutations;
+mod orders;
+mod policies;
+mod running;
 mod schema;
 mod setup;
+mod signals;
+mod sinks;
+mod streaming;
+mod terminal;
 mod workspace;

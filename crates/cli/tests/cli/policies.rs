@@ -1,0 +1,95 @@
+//! What becomes of records without an answer, and of those whose look-up failed.
+
+use serde_json::{Value, json};
+
+use crate::workspace::{Ran, Workspace, json_lines};
+
+const DEAD: &str = "{ file: { path: out.jsonl } }\ndead_letter: { file: { path: dead.jsonl } }";
+
+/// Users 1 (found), 9 (missing), 3 (fails), 2 (found), with this policy.
+fn run(policy: &str, args: &[&str]) -> (Workspace, Ran) {
+    let workspace =
+        Workspace::with_users("{ file: { path: in.jsonl } }", &format!("    {policy}\n    concurrency: 1\n"), DEAD);
+    workspace.write("in.jsonl", "{\"id\":1}\n{\"id\":9}\n{\"id\":3}\n{\"id\":2}\n");
+    let ran = workspace.run(&[&["run", "p.yaml"], args].concat());
+    (workspace, ran)
+}
+
+fn ids(records: &[Value]) -> Vec<u64> {
+    records.iter().map(|record| record["id"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn what_fails_fails_the_run_unless_the_pipeline_says_otherwise() {
+    let (workspace, ran) = run("on_missing: keep", &[]);
+    assert_eq!(ran.code, 1);
+    let told = ran.stderr.lines().last().unwrap();
+    assert!(told.starts_with("error: record 3, look-up `user`: users.db"), "{told}");
+    assert!(told.contains("a blob") && told.ends_with(" ms)") && told.contains("(1 attempt, "), "{told}");
+    assert!(ran.stderr.contains("incomplete, and left as out.jsonl.partial\n"), "{ran:?}");
+    assert!(!workspace.has("out.jsonl") && workspace.has("out.jsonl.partial"));
+}
+
+#[test]
+fn what_is_missing_fails_the_run_if_the_pipeline_says_so() {
+    let (workspace, ran) = run("on_missing: fail", &[]);
+    assert_eq!(ran.code, 1);
+    let told = ran.stderr.lines().last().unwrap();
+    assert!(told.starts_with("error: record 2, look-up `user`: there is no answer for its key (1 attempt, "), "{told}");
+    assert!(!workspace.has("out.jsonl"));
+}
+
+#[test]
+fn records_are_kept_or_dropped() {
+    for (policy, kept, dropped) in [
+        ("on_error: keep", vec![1, 9, 3, 2], 0),
+        ("on_error: drop", vec![1, 9, 2], 1),
+        ("on_error: drop\n    on_missing: drop", vec![1, 2], 2),
+        ("on_error: { default: { name: nobody } }", vec![1, 9, 3, 2], 0),
+    ] {
+        // A dropped record is not a dead one.
+        let (workspace, ran) = run(policy, &["--strict"]);
+        assert_eq!(ran.code, 0, "{policy}: {ran:?}");
+        let records = json_lines(&workspace.read("out.jsonl"));
+        assert_eq!(ids(&records), kept, "{policy}");
+        assert_eq!(ran.row("user")[..6], ["user", "2", "1", "1", "0", "0"], "{policy}");
+        assert_eq!(ran.stderr.contains(&format!("{dropped} dropped")), dropped > 0, "{policy}: {ran:?}");
+        if let Some(failed) = records.iter().find(|record| record["id"] == 3) {
+            let expected = if policy.contains("default") { json!({ "name": "nobody" }) } else { Value::Null };
+            assert_eq!(failed["user"], expected, "{policy}");
+        }
+        assert_eq!(workspace.read("dead.jsonl"), "", "{policy}");
+    }
+}
+
+#[test]
+fn dead_letters_tell_their_story() {
+    let policy = "on_error: dead_letter\n    on_missing: dead_letter";
+    let (workspace, ran) = run(policy, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("4 records in, 2 out in ") && ran.stderr.contains("2 in the dead letters"), "{ran:?}");
+    assert_eq!(ids(&json_lines(&workspace.read("out.jsonl"))), [1, 2]);
+    let mut letters = json_lines(&workspace.read("dead.jsonl"));
+    for letter in &mut letters {
+        assert!(letter["elapsed_ms"].take().is_u64());
+    }
+    assert_eq!(
+        letters[0],
+        json!({ "record_number": 2, "step": "user", "error": "there is no answer for its key", "attempts": 1,
+                "elapsed_ms": null, "record": { "id": 9 } })
+    );
+    assert_eq!((&letters[1]["record_number"], &letters[1]["record"]), (&json!(3), &json!({ "id": 3 })));
+    assert!(letters[1]["error"].as_str().unwrap().contains("a blob"), "{}", letters[1]);
+    assert_eq!(run(policy, &["--strict"]).1.code, 3);
+}
+
+#[test]
+fn a_key_that_cannot_be_asked_for_does_not_fail_its_neighbours() {
+    let workspace =
+        Workspace::with_users("{ file: { path: in.jsonl } }", "    batch: 100\n    on_error: dead_letter\n", DEAD);
+    let records = (0..500).map(|n| if n % 100 == 50 { "{\"id\":[1]}\n" } else { "{\"id\":1}\n" });
+    workspace.write("in.jsonl", records.collect::<String>());
+    let ran = workspace.run(&["run", "p.yaml"]);
+    assert_eq!(ran.row("user")[..4], ["user", "495", "0", "5"], "{ran:?}");
+    assert_eq!(json_lines(&workspace.read("dead.jsonl")).len(), 5);
+}
