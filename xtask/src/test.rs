@@ -87,7 +87,7 @@ fn doc() -> Outcome {
 /// All but the simulation, which is too slow without optimisation and switches the core's mutants on, for all.
 fn test() -> Outcome {
     let features = additions(&Workspace::read()?);
-    call(cargo().args(["test", "--workspace", "--exclude", "inflight-sim", "--features", &features]))
+    call(cargo().args(["test", "--workspace", "--exclude", "inflight-sim", "--no-fail-fast", "--features", &features]))
 }
 
 /// All features that only add something.
