@@ -15,6 +15,7 @@ pub(crate) struct Package {
     /// The folder, from the root of the repository.
     pub(crate) folder: PathBuf,
     pub(crate) features: Vec<String>,
+    /// Those in the folder examples/; what a crate keeps beside itself are measurements.
     pub(crate) examples: Vec<String>,
     pub(crate) dependencies: Vec<Dependency>,
 }
@@ -62,7 +63,12 @@ impl Package {
     fn from_metadata(package: &Value) -> Self {
         let manifest = PathBuf::from(text(&package["manifest_path"]));
         let folder = manifest.parent().unwrap_or(&manifest);
-        let is_example = |target: &&Value| list(&target["kind"]).any(|kind| kind == "example");
+        let is_example = |target: &&Value| {
+            let folder = root().join("examples").canonicalize();
+            let file = PathBuf::from(text(&target["src_path"])).canonicalize();
+            folder.is_ok_and(|folder| file.is_ok_and(|file| file.starts_with(folder)))
+                && list(&target["kind"]).any(|kind| kind == "example")
+        };
         Self {
             name: text(&package["name"]),
             folder: folder.strip_prefix(root()).unwrap_or(folder).to_owned(),
