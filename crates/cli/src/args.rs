@@ -28,7 +28,11 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a pipeline until its source ends, or until Ctrl-C.
-    #[command(after_help = RUN_HELP)]
+    ///
+    /// Reads the records, looks up for each of them what the pipeline says, and writes them with what was found. Tables
+    /// named under `setup` are built first if they are missing. A file has `.partial` at the end of its name until it is
+    /// complete.
+    #[command(after_help = format!("{RUN_HELP}\n\n{EXIT_CODES}"))]
     Run(RunArgs),
     /// Check pipeline files without touching data: shows each error with its place.
     Check {
@@ -56,11 +60,12 @@ pub enum Command {
 
 const RUN_HELP: &str = "\
 The first Ctrl-C (or SIGTERM) stops reading and finishes what is in flight; the second stops at once.
+Progress, summary and errors go to standard error.
 
 Examples:
-  inflight run flights.yaml
+  inflight run flights.yaml                               as the file says
   inflight run flights.yaml --limit 100 --sink -          the first 100 records, to standard output
-  zcat more.csv.gz | inflight run flights.yaml --source -";
+  zcat more.csv.gz | inflight run flights.yaml --source - from standard input, in the format of the file's own source";
 
 const SCHEMA_HELP: &str = "\
 For the YAML language server, write the schema to a file and name it in the first line of a pipeline:
@@ -72,10 +77,10 @@ For the YAML language server, write the schema to a file and name it in the firs
 pub struct RunArgs {
     /// The pipeline file.
     pub file: PathBuf,
-    /// Read this file instead of the one that the pipeline names; `-` is standard input.
+    /// Read this instead of the source that the pipeline names; `-` is standard input.
     #[arg(long, value_name = "PATH")]
     pub source: Option<PathBuf>,
-    /// Write this file instead of the one that the pipeline names; `-` is standard output.
+    /// Write this instead of the sink that the pipeline names; `-` is standard output.
     #[arg(long, value_name = "PATH")]
     pub sink: Option<PathBuf>,
     /// Stop after this many records of the source.
@@ -87,7 +92,7 @@ pub struct RunArgs {
     /// End with exit code 3 when records went to the dead letters.
     #[arg(long)]
     pub strict: bool,
-    /// After a signal, how long to wait for what is in flight.
+    /// After the first signal, how long to wait for what is in flight.
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = period)]
     pub drain_limit: Period,
 }

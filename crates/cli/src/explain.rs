@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use serde_saphyr::{FlowMap, FlowSeq};
 
 use crate::entries::Entries;
+use crate::fault::listed;
 use crate::file::STANDARD;
 use crate::pipeline::{Lookup, Pipeline, Step};
 use crate::units::Period;
@@ -146,7 +147,13 @@ impl Serialize for Block<'_> {
 /// Drawn from the normalised form, in which no secret is left.
 fn plan(pipeline: &Pipeline, normal: &Value) -> Vec<String> {
     let width = pipeline.steps.iter().map(|step| step.name.chars().count()).max().unwrap_or_default();
-    let mut lines = vec![format!("source    {}", end_in_words(&normal["source"]))];
+    let mut lines = Vec::new();
+    if let Some(tables) = normal["setup"]["sqlite"]["tables"].as_object() {
+        let database = normal["setup"]["sqlite"]["database"].as_str().unwrap_or_default();
+        let tables: Vec<&str> = tables.keys().map(String::as_str).collect();
+        lines.push(format!("setup     sqlite {database}, built when it is missing: {}", listed(&tables)));
+    }
+    lines.push(format!("source    {}", end_in_words(&normal["source"])));
     for (number, stage) in pipeline.stages.iter().enumerate() {
         lines.push("  |".to_owned());
         for (index, step) in stage.iter().filter_map(|step| pipeline.steps.get(*step)).enumerate() {
@@ -178,11 +185,12 @@ fn step_in_words(step: &Value) -> String {
     let asked =
         step["sqlite"].get("table").map_or_else(|| "query".to_owned(), |table| format!("table {}", text(table)));
     format!(
-        "sqlite {}, {asked}, {}; {} order, {} at once, {} held",
+        "sqlite {}, {asked}, {}; {} order, {} calls at once, up to {} records in each, {} held",
         text(&step["sqlite"]["database"]),
         keys.join(" and "),
         text(&step["order"]),
         text(&step["concurrency"]),
+        text(&step["batch"]["size"]),
         text(&step["capacity"]),
     )
 }

@@ -3,26 +3,26 @@
 //! These types say what a file may look like and no more; whether it makes sense is decided in [`crate::pipeline`].
 //! Their comments are what `inflight schema` shows in an editor.
 
+mod sections;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use inflight_connectors::FieldPath;
 use inflight_connectors::file::{ColumnType, Compression, FileSinkConfig, FileSourceConfig, Format, MAX_LINE_BYTES};
 use inflight_connectors::sqlite::{SqliteLoadConfig, SqliteLookupConfig, SqliteTableConfig};
 use schemars::{JsonSchema, Schema};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::decode::{decode, group};
+use self::sections::sections;
 use crate::entries::Entries;
 use crate::fault::{Fault, Faults};
 use crate::number_or::NumberOr;
 use crate::units::{Count, Period, PeriodRange, RetryCount};
 use crate::variables::{NoVariables, ProcessVariables, Secrets, Variables, substitute};
-use crate::yaml::{self, Entry, Node, Value};
+use crate::yaml::{self, Node, Value};
 
 /// Reads a pipeline file from its text, as if no environment variable were set and no file were there.
 ///
@@ -393,63 +393,6 @@ pub enum OnError {
     Drop,
     /// It goes on, with this in the place of the result.
     Default(serde_json::Map<String, serde_json::Value>),
-}
-
-const SECTIONS: [&str; 5] = ["source", "setup", "enrich", "sink", "dead_letter"];
-
-/// Decodes each section, and each step, by itself, so that the faults of all of them are found at once.
-fn sections(root: &Node, faults: &mut Vec<Fault>) -> Option<Sections> {
-    if root.value == Value::Null {
-        faults.push(Fault::new(0..0, "the file is empty").with_label("a pipeline has a source, enrich and a sink"));
-        return None;
-    }
-    let entries = group(root, &SECTIONS, faults);
-    let source = required(entries, "source", faults, section);
-    let setup = optional(entries, "setup", faults);
-    let enrich = required(entries, "enrich", faults, steps);
-    let sink = required(entries, "sink", faults, section);
-    let dead_letter = optional(entries, "dead_letter", faults);
-    Some(Sections { source: source?, setup, enrich: enrich?, sink: sink?, dead_letter })
-}
-
-fn required<T>(
-    entries: &[Entry],
-    key: &str,
-    faults: &mut Vec<Fault>,
-    decode: fn(&Node, &Range<usize>, &mut Vec<Fault>) -> Option<T>,
-) -> Option<T> {
-    match entries.iter().find(|entry| entry.key == key) {
-        Some(entry) => decode(&entry.node, &entry.key_at, faults),
-        None => {
-            let fault = Fault::new(0..0, format!("the pipeline has no `{key}`"));
-            faults.push(fault.with_label("a pipeline has a source, enrich and a sink"));
-            None
-        }
-    }
-}
-
-fn optional<T: DeserializeOwned>(entries: &[Entry], key: &str, faults: &mut Vec<Fault>) -> Option<T> {
-    let entry = entries.iter().find(|entry| entry.key == key)?;
-    decode(&entry.node, &entry.key_at, faults)
-}
-
-fn section<T: DeserializeOwned>(node: &Node, key_at: &Range<usize>, faults: &mut Vec<Fault>) -> Option<T> {
-    decode(node, key_at, faults)
-}
-
-fn steps(node: &Node, key_at: &Range<usize>, faults: &mut Vec<Fault>) -> Option<Entries<Step>> {
-    let Value::Group(entries) = &node.value else {
-        let fault = Fault::new(key_at.clone(), "expected a group of steps under `enrich`");
-        faults.push(fault.with_label("each step has a name, which is the field that its result is written to"));
-        return None;
-    };
-    let mut steps = Vec::with_capacity(entries.len());
-    for Entry { key, key_at, node } in entries {
-        if let Some(step) = decode(node, key_at, faults) {
-            steps.push((key.clone(), step));
-        }
-    }
-    (steps.len() == entries.len()).then_some(Entries(steps))
 }
 
 #[cfg(test)]

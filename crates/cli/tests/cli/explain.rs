@@ -11,7 +11,7 @@ fn seven_lines_explained() {
         "\
 # source    file orders.jsonl, json_lines
 #   |
-# stage 1   user  sqlite users.db, table users, id = .user_id; input order, 16 at once, 1600 held
+# stage 1   user  sqlite users.db, table users, id = .user_id; input order, 16 calls at once, up to 100 records in each, 1600 held
 #   |
 # sink      stdout json_lines
 
@@ -114,15 +114,22 @@ dead_letter: { file: { path: dead.jsonl } }
         [
             "# source    stdin json_lines",
             "#   |",
-            "# stage 1   user  sqlite d.db, table users, id = .user_id; key order, 16 at once, 1600 held",
-            "#   |       shop  sqlite d.db, query, id = .shop_id; input order, 16 at once, 1600 held",
+            "# stage 1   user  sqlite d.db, table users, id = .user_id; key order, 16 calls at once, up to 100 records in each, 1600 held",
+            "#   |       shop  sqlite d.db, query, id = .shop_id; input order, 16 calls at once, up to 100 records in each, 1600 held",
             "#   |",
-            "# stage 2   firm  sqlite d.db, table firms, id = .user.firm and land = .land; input order, 16 at once, 1600 held",
+            "# stage 2   firm  sqlite d.db, table firms, id = .user.firm and land = .land; input order, 16 calls at once, up to 100 records in each, 1600 held",
             "#   |",
             "# sink      file out.csv.gz, csv, gzip",
             "# dead      file dead.jsonl, json_lines",
         ]
     );
+}
+
+#[test]
+fn what_is_built_is_told() {
+    let setup = "setup: { sqlite: { database: users.db, tables: { users: { csv: users.csv, key: [id] } } } }\n";
+    let shown = Workspace::with(&format!("{SEVEN_LINES}{setup}")).run(&["explain", "p.yaml"]).stdout;
+    assert!(shown.starts_with("# setup     sqlite users.db, built when it is missing: users\n# source "), "{shown}");
 }
 
 #[test]
