@@ -28,6 +28,7 @@ use crate::failure::{Cause, Completed};
 use crate::function::{Cancellation, Function};
 use crate::host::{Host, Incoming, Outgoing, Request, Tagged};
 use crate::options::{Judge, Options};
+use crate::reactor::Reactor;
 use crate::slots::{Ended, Slots};
 use crate::woken::Woken;
 
@@ -98,10 +99,11 @@ where
     {
         let call = |inputs| function.call(inputs);
         let mut driver = Driver::<I, Shape, F, H::Tag, _, _>::new(&function, call, setup);
+        let reactor = Reactor::new();
         driver.restore(host, drain);
         while poll_fn(|cx| driver.poll_turn(host, cx)).await == Turn::Again {
             let heard = driver.clock.now();
-            tokio::task::yield_now().await;
+            reactor.turn().await;
             driver.heard = heard;
         }
     }

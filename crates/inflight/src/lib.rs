@@ -54,6 +54,7 @@ mod input;
 #[cfg(feature = "layers")]
 pub mod layers;
 mod options;
+mod reactor;
 #[cfg(feature = "tower")]
 mod service;
 mod slots;

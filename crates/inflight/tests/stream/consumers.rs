@@ -102,6 +102,24 @@ async fn a_consumer_that_blocks_the_thread_causes_no_timeouts_with_timers() {
     assert_eq!(count, 300);
 }
 
+/// More is held than fits on the way to the consumer, so the consumer itself wakes the driver, before the reactor has had a turn.
+#[tokio::test]
+async fn a_consumer_that_blocks_the_thread_and_starves_the_driver_causes_no_timeouts() {
+    let lookup = |n: u64| async move {
+        tokio::time::sleep(ms(5)).await;
+        Ok::<_, ()>(n)
+    };
+    let options = Options::new().capacity(600).timeout(ms(500)).deadline(ms(600));
+    let mut results = stream::iter(0..1_200).ordered_wait(lookup, options);
+    let mut count = 0;
+    while let Some(result) = results.next().await {
+        result.expect("no false timeout");
+        count += 1;
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    assert_eq!(count, 1_200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_stops_for_long_brakes_the_source_and_loses_nothing() {
     for order in Order::ALL {
