@@ -10,6 +10,7 @@
 mod columns;
 mod join;
 mod lookup;
+mod opening;
 mod reader;
 mod row;
 mod stop;
@@ -18,6 +19,7 @@ mod wake_at_end;
 mod writer;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use inflight::driver::{Key, Stopped};
 use inflight::{Backoff, Batched, Jitter, Options, Retry};
+use inflight_connectors::file::FileSource;
 use inflight_timely::Monitor;
 use inflight_timely::pipeline::{self, Ended, Stage};
 
@@ -32,6 +35,7 @@ use self::lookup::{Answer, Lookup};
 use self::row::Row;
 use self::stop::{Signals, Stop};
 use self::tally::Tally;
+use self::writer::Sinks;
 use crate::exit::Exit;
 use crate::file::{Order, RetryOn};
 use crate::pipeline::{Pipeline, Step};
@@ -70,8 +74,9 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
     };
     runtime.spawn(stop::obey(signals, Arc::clone(&stop), options.drain_limit, options.quiet));
 
-    let reader = reader::open(&pipeline, options.limit, &stop, &gauges, &tally)?;
-    let (writer, writing) = writer::open(&pipeline, &stop, &gauges, &tally)?;
+    let Some((source, sinks)) = open(&pipeline, &stop)? else { return Ok(Exit::Done.into()) };
+    let reader = reader::start(source, &pipeline, options.limit, &stop, &gauges, &tally);
+    let (writer, writing) = writer::start(sinks, &stop, &gauges, &tally);
     let progress = Progress::start(Arc::clone(&gauges), options.quiet);
     let ended = pipeline::run(
         pipeline::Pipeline {
@@ -96,13 +101,23 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
     }
     let whole = whole && matches!(written, Ok(writer::Ended::Written)) && stop.failure().is_none();
     if !whole {
-        writing.partials().for_each(|partial| tell(&format!("incomplete, and left as {partial}\n")));
+        let left = |partial: &PathBuf| format!("incomplete, and left as {}\n", partial.display());
+        writing.partials().iter().for_each(|partial| tell(&pipeline.secrets.hide(&left(partial))));
     }
     if let Some(failure) = stop.failure() {
         anyhow::bail!("{failure}{}", written.err().map_or_else(String::new, |error| format!("; {error}")));
     }
     written?;
     Ok(exit(whole, &summary, options.strict)?.into())
+}
+
+/// Opens both ends, the source first: without it, no output is begun. `None` when the run was stopped meanwhile.
+fn open(pipeline: &Pipeline, stop: &Stop) -> anyhow::Result<Option<(FileSource, Sinks)>> {
+    let config = pipeline.source.clone();
+    let Some(source) = opening::open(stop, move || FileSource::open(&config))? else { return Ok(None) };
+    let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
+    let sinks = opening::open(stop, move || writer::open(&records, dead_letters.as_ref()))?;
+    Ok(sinks.map(|sinks| (source, sinks)))
 }
 
 /// How a run ended that did not fail.

@@ -13,6 +13,7 @@ use super::stop::Stop;
 use super::tally::{Outcome, Tally};
 use crate::file::{OnError, OnMissing};
 use crate::pipeline::{Pipeline, Step};
+use crate::variables::Secrets;
 
 type Done = Completed<Row, Answer, Error>;
 
@@ -23,6 +24,7 @@ pub(super) fn join(
     stop: Arc<Stop>,
     tally: Arc<Tally>,
 ) -> Join<Row, Answer, Error> {
+    let secrets = pipeline.secrets.clone();
     let steps: Vec<(usize, Step)> = places.iter().map(|&place| (place, pipeline.steps[place].clone())).collect();
     Box::new(move |parts| {
         let mut row = parts.first()?.input.clone();
@@ -32,7 +34,7 @@ pub(super) fn join(
             .zip(parts)
             .map(|((place, step), part)| {
                 tally.count(*place, outcome(&part));
-                settle(step, part)
+                settle(step, part, &secrets)
             })
             .collect();
         for ((_, step), settled) in steps.iter().zip(settled) {
@@ -55,8 +57,9 @@ enum Settled {
     Out,
 }
 
-fn settle(step: &Step, part: Done) -> Settled {
-    let why = |text: String| Why { text, attempts: part.attempts, elapsed_ms: part.elapsed.as_millis() };
+fn settle(step: &Step, part: Done, secrets: &Secrets) -> Settled {
+    let why =
+        |text: String| Why { text: secrets.hide(&text), attempts: part.attempts, elapsed_ms: part.elapsed.as_millis() };
     match part.result {
         Ok(Answer::Found(record)) => Settled::Value(Value::Object(record)),
         Ok(Answer::Skipped) => Settled::Out,
@@ -154,7 +157,7 @@ mod tests {
         let mut row = going(json!({ "id": 1 }));
         let part =
             Completed { input: row.clone(), timestamp: None, result, attempts: 2, elapsed: Duration::from_millis(30) };
-        apply(&mut row, &step, settle(&step, part)).map_err(|why| why.to_string())?;
+        apply(&mut row, &step, settle(&step, part, &Secrets::default())).map_err(|why| why.to_string())?;
         Ok(row)
     }
 
@@ -208,7 +211,7 @@ mod tests {
                 elapsed: Duration::ZERO,
             };
             assert!(outcome(&part).is_none());
-            assert!(apply(&mut row, &step, settle(&step, part)).is_ok());
+            assert!(apply(&mut row, &step, settle(&step, part, &Secrets::default())).is_ok());
             assert!(row.record().is_none());
         }
     }

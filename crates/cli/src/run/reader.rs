@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::task::Waker;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::vec::IntoIter;
 
-use inflight_connectors::file::{FileSource, FileSourceConfig};
+use inflight_connectors::file::FileSource;
 use inflight_connectors::{Error, Record, Source};
 use inflight_timely::flow::Produced;
 use inflight_timely::pipeline::Produce;
@@ -25,8 +25,6 @@ use crate::progress::Gauges;
 const BATCH: usize = 256;
 /// Batches read ahead.
 const BATCHES_AHEAD: usize = 4;
-/// How often it is looked whether to stop while the source is being opened.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What the thread hands over. When it hands over nothing more and has not said why, it has panicked.
 enum Read {
@@ -35,15 +33,15 @@ enum Read {
     End,
 }
 
-/// Opens the source of a pipeline. It is read once the dataflow asks.
-pub(super) fn open(
+/// Starts a thread that reads the source, and what takes it into the dataflow.
+pub(super) fn start(
+    source: FileSource,
     pipeline: &Pipeline,
     limit: Option<u64>,
     stop: &Arc<Stop>,
     gauges: &Arc<Gauges>,
     tally: &Arc<Tally>,
-) -> anyhow::Result<Box<dyn FnOnce(Waker) -> Produce<Row>>> {
-    let source = open_source(&pipeline.source, stop)?;
+) -> Box<dyn FnOnce(Waker) -> Produce<Row>> {
     let (sender, batches) = sync_channel(BATCHES_AHEAD);
     let mut intake = Intake {
         batches,
@@ -57,34 +55,15 @@ pub(super) fn open(
         tally: Arc::clone(tally),
     };
     let gauges = Arc::clone(gauges);
-    Ok(Box::new(move |waker| {
+    Box::new(move |waker| {
         intake.stop.set_waker(waker.clone());
         intake.waiting_since = Some(Instant::now());
-        if let Some(source) = source {
-            thread::spawn(move || {
-                let end = WakeAtEnd(waker);
-                read(source, sender, &end.0, &gauges);
-            });
-        }
+        thread::spawn(move || {
+            let end = WakeAtEnd(waker);
+            read(source, sender, &end.0, &gauges);
+        });
         Box::new(move |credits| intake.produce(credits))
-    }))
-}
-
-/// Opens it on a thread of its own: standard input may keep its CSV header waiting, but a signal must not wait.
-///
-/// `None` when the run was stopped meanwhile.
-fn open_source(config: &FileSourceConfig, stop: &Stop) -> anyhow::Result<Option<FileSource>> {
-    let (sender, opened) = sync_channel(1);
-    let config = config.clone();
-    thread::spawn(move || drop(sender.send(FileSource::open(&config))));
-    loop {
-        match opened.recv_timeout(LOOK_EVERY) {
-            Ok(source) => return Ok(Some(source?)),
-            Err(RecvTimeoutError::Timeout) if stop.is_draining() => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => anyhow::bail!(PANICKED),
-        }
-    }
+    })
 }
 
 const PANICKED: &str = "the thread that reads has panicked: this is a bug, please report it";

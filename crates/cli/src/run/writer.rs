@@ -18,7 +18,6 @@ use super::row::{Fate, Row};
 use super::stop::Stop;
 use super::tally::Tally;
 use super::wake_at_end::WakeAtEnd;
-use crate::pipeline::Pipeline;
 use crate::progress::Gauges;
 
 /// Records handed over at a time.
@@ -30,23 +29,35 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long the thread may still write once the run has been broken off: it may hang for ever, on a pipe that nobody reads.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The sinks of a pipeline, opened.
+pub(super) struct Sinks {
+    records: FileSink,
+    dead_letters: Option<FileSink>,
+    partials: Vec<PathBuf>,
+}
+
 /// Opens the sink of a pipeline, and that for its dead letters.
-pub(super) fn open(
-    pipeline: &Pipeline,
+pub(super) fn open(records: &FileSinkConfig, dead_letters: Option<&FileSinkConfig>) -> Result<Sinks, Error> {
+    let (records_sink, dead_letters_sink) =
+        (FileSink::create(records)?, dead_letters.map(FileSink::create).transpose()?);
+    let partials = [Some(records), dead_letters].into_iter().flatten().filter_map(partial).collect();
+    Ok(Sinks { records: records_sink, dead_letters: dead_letters_sink, partials })
+}
+
+/// Starts a thread that writes, and what hands it the dataflow's batches.
+pub(super) fn start(
+    sinks: Sinks,
     stop: &Arc<Stop>,
     gauges: &Arc<Gauges>,
     tally: &Arc<Tally>,
-) -> anyhow::Result<(Box<dyn FnOnce(Waker) -> Consume<Row>>, Writing)> {
-    let dead_letters = pipeline.dead_letter.as_ref();
+) -> (Box<dyn FnOnce(Waker) -> Consume<Row>>, Writing) {
+    let Sinks { records, dead_letters, partials } = sinks;
     let outputs = Outputs {
-        records: Box::new(FileSink::create(&pipeline.sink)?),
-        dead_letters: dead_letters
-            .map(|config| Ok::<_, Error>(Box::new(FileSink::create(config)?) as _))
-            .transpose()?,
+        records: Box::new(records),
+        dead_letters: dead_letters.map(|sink| Box::new(sink) as _),
         gauges: Arc::clone(gauges),
         tally: Arc::clone(tally),
     };
-    let partials = [Some(&pipeline.sink), dead_letters].into_iter().flatten().filter_map(partial).collect();
     let (sender, batches) = sync_channel(BATCHES_WAITING);
     let (verdict, complete) = sync_channel(1);
     let (ended_sender, ended) = sync_channel(1);
@@ -60,7 +71,7 @@ pub(super) fn open(
         let mut outlet = Outlet { sender, waiting_since: None, stop, tally };
         Box::new(move |rows| outlet.consume(rows))
     };
-    Ok((Box::new(consume), Writing { verdict, ended, partials }))
+    (Box::new(consume), Writing { verdict, ended, partials })
 }
 
 /// Where a file is written until it is complete: there is none for devices, pipes and standard output.
@@ -213,9 +224,9 @@ impl Writing {
         }
     }
 
-    /// Where what was written has been left; empty for devices, pipes and standard output.
-    pub(super) fn partials(&self) -> impl Iterator<Item = String> {
-        self.partials.iter().map(|path| path.display().to_string())
+    /// Where what was written has been left; none for devices, pipes and standard output.
+    pub(super) fn partials(&self) -> &[PathBuf] {
+        &self.partials
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::workspace::{Ran, Workspace, json_lines};
+use crate::workspace::{Ran, USERS, Workspace, json_lines};
 
 const DEAD: &str = "{ file: { path: out.jsonl } }\ndead_letter: { file: { path: dead.jsonl } }";
 
@@ -92,4 +92,27 @@ fn a_key_that_cannot_be_asked_for_does_not_fail_its_neighbours() {
     let ran = workspace.run(&["run", "p.yaml"]);
     assert_eq!(ran.row("user")[..4], ["user", "495", "0", "5"], "{ran:?}");
     assert_eq!(json_lines(&workspace.read("dead.jsonl")).len(), 5);
+}
+
+#[test]
+fn a_secret_is_told_neither_in_messages_nor_in_dead_letters() {
+    let pipeline = "\
+source: { file: { path: in.jsonl } }
+enrich:
+  user: { sqlite: { database: '${env:DATABASE}', table: users, columns: [name] }, key: { id: .id }, on_error: fail }
+sink: { file: { path: '${env:OUT}.jsonl' } }
+dead_letter: { file: { path: dead.jsonl } }
+";
+    let variables = [("DATABASE", "hunter1.db"), ("OUT", "hunter2")];
+    let workspace = Workspace::with(pipeline);
+    workspace.database("hunter1.db").execute_batch(USERS).unwrap();
+    workspace.write("in.jsonl", "{\"id\":3}\n");
+    let ran = workspace.run_with(&["run", "p.yaml"], &variables);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("a blob") && ran.stderr.contains(".partial"), "{ran:?}");
+    assert!(!ran.stderr.contains("hunter"), "{ran:?}");
+    workspace.write("p.yaml", pipeline.replace("on_error: fail", "on_error: dead_letter"));
+    assert_eq!(workspace.run_with(&["run", "p.yaml"], &variables).code, 0);
+    let letters = workspace.read("dead.jsonl");
+    assert!(letters.contains("a blob") && !letters.contains("hunter"), "{letters}");
 }

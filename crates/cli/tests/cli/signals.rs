@@ -41,11 +41,25 @@ fn a_signal_in_the_middle_loses_nothing_that_was_read() {
 #[test]
 fn a_signal_does_not_wait_for_a_header() {
     let workspace = Workspace::with_users("{ stdin: { format: csv } }", "", "{ file: { path: out.jsonl } }");
+    workspace.write("out.jsonl", "of the last run\n");
     let running = Running::start(&workspace, &["run", "p.yaml"]);
     running.wait_until_it_catches_signals();
     running.signal("TERM");
     let ran = running.end();
-    assert_eq!((ran.code, workspace.read("out.jsonl").as_str()), (0, ""), "{ran:?}");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    // Nothing was read, and nothing begun: what was there is there.
+    assert_eq!(workspace.read("out.jsonl"), "of the last run\n");
+}
+
+#[test]
+fn a_signal_does_not_wait_for_somebody_to_read_a_named_pipe() {
+    let workspace = Workspace::with_users("stdin", "", "{ file: { path: pipe, format: json_lines } }");
+    let made = std::process::Command::new("mkfifo").arg(workspace.path().join("pipe")).status();
+    assert!(made.unwrap().success());
+    let running = Running::start(&workspace, &["run", "p.yaml"]);
+    running.wait_until_it_catches_signals();
+    running.signal("TERM");
+    assert_eq!(running.end().code, 0);
 }
 
 /// A run with two records that wait for a locked database, and one that is through.
