@@ -132,14 +132,8 @@ async fn attend<T, I, O, E, H: Host<I, O, E>>(
     .await
 }
 
-/// How a call fails, below the level of clocks.
-#[derive(Debug)]
-pub(crate) enum Fault<E> {
-    Error(E),
-    Panicked(String),
-}
-
-type Answer<O, E> = Result<O, Fault<E>>;
+/// What the queue holds of a result: already as it goes out, so that nothing is taken apart on the way.
+type Answer<O, E> = Result<O, Cause<E>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -325,7 +319,7 @@ where
                 self.queue.handle_completion(now, call, answers.into_iter().map(|result| judge.judge(result)));
             }
             Err(message) => {
-                let panicked = || Some(Completion::Done(Err(Fault::Panicked(message.clone()))));
+                let panicked = || Some(Completion::Done(Err(Cause::Panicked(message.clone()))));
                 self.queue.handle_completion(now, call, std::iter::from_fn(panicked));
             }
         }
@@ -355,13 +349,13 @@ where
     ) -> Outgoing<I, T, F::Output, F::Error> {
         let Tagged { value, tag } = record.input;
         let result = match record.outcome {
-            Outcome::Done(answer) => answer.map_err(Fault::into_cause),
+            Outcome::Done(answer) => answer,
             Outcome::Unanswered => Err(Cause::Unanswered),
             Outcome::TimedOut { clock, last } => {
                 let fallback = catch_unwind(AssertUnwindSafe(|| self.function.fall_back(value.clone())));
                 match fallback {
                     Ok(Some(result)) => result.map_err(Cause::Error),
-                    Ok(None) => Err(Cause::TimedOut { clock, last: last.and_then(Fault::of_attempt) }),
+                    Ok(None) => Err(Cause::TimedOut { clock, last: last.and_then(of_attempt) }),
                     Err(panic) => Err(Cause::Panicked(panic_message(&*panic))),
                 }
             }
@@ -387,19 +381,11 @@ where
     }
 }
 
-impl<E> Fault<E> {
-    fn into_cause(self) -> Cause<E> {
-        match self {
-            Self::Error(error) => Cause::Error(error),
-            Self::Panicked(message) => Cause::Panicked(message),
-        }
-    }
-
-    fn of_attempt<O>(answer: Answer<O, E>) -> Option<E> {
-        match answer {
-            Err(Self::Error(error)) => Some(error),
-            _ => None,
-        }
+/// The error of an attempt that was not the last.
+fn of_attempt<O, E>(answer: Answer<O, E>) -> Option<E> {
+    match answer {
+        Err(Cause::Error(error)) => Some(error),
+        _ => None,
     }
 }
 
@@ -424,9 +410,9 @@ impl<O, E> Judge<O, E> {
             again.then_some(after)
         }));
         match judged {
-            Ok(Some(after)) => Completion::Retry { last: result.map_err(Fault::Error), after },
-            Ok(None) => Completion::Done(result.map_err(Fault::Error)),
-            Err(panic) => Completion::Done(Err(Fault::Panicked(format!("in a predicate: {}", panic_message(&*panic))))),
+            Ok(Some(after)) => Completion::Retry { last: result.map_err(Cause::Error), after },
+            Ok(None) => Completion::Done(result.map_err(Cause::Error)),
+            Err(panic) => Completion::Done(Err(Cause::Panicked(format!("in a predicate: {}", panic_message(&*panic))))),
         }
     }
 }

@@ -31,6 +31,7 @@
 //!
 //! - What is called: [`AsyncFunction`] (closures are one), [`BatchFunction`], [`by_key`], [`blocking`], [`spawned`],
 //!   a `tower::Service` (feature `tower`); clients with callbacks complete a [`ResultFuture`].
+//! - What can be put around it: a cache, single flight, a rate limit, a circuit breaker, hedging (feature `layers`).
 //! - How it is put on a stream: [`AsyncStreamExt`], or by Flink's names [`AsyncDataStream`]; with event time through [`elements`].
 //! - What can be set: [`Options`]. What comes out: results, and [`Failure`]s that carry the record.
 //! - What is where: [`Snapshot`] for checkpoints, [`AsyncStream::stats`] for metrics.

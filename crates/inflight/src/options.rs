@@ -145,6 +145,12 @@ impl<I, O, E> Options<I, O, E> {
         self
     }
 
+    /// Whether there is something to [resume](Self::resume): for hosts that cannot.
+    #[must_use]
+    pub const fn resumes(&self) -> bool {
+        self.resume.is_some()
+    }
+
     /// Whether an operator can be set up so: for options that come from a user's configuration.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ pub trait AsyncWait<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static>: S
     /// Results in any of the four orders; `key` matters to the keyed ones.
     ///
     /// # Panics
-    /// If [`Options::check`] refuses the options.
+    /// If [`Options::check`] refuses the options, or they resume a snapshot: a dataflow cannot yet.
     fn wait<F: Function<I, Shape>, Shape: 'static>(
         self,
         runtime: &Handle,
@@ -52,7 +52,7 @@ pub trait AsyncWait<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static>: S
     /// Results in the order of the records (Flink: `orderedWait`).
     ///
     /// # Panics
-    /// If [`Options::check`] refuses the options.
+    /// If [`Options::check`] refuses the options, or they resume a snapshot: a dataflow cannot yet.
     fn ordered_wait<F: Function<I, Shape>, Shape: 'static>(
         self,
         runtime: &Handle,
@@ -65,7 +65,7 @@ pub trait AsyncWait<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static>: S
     /// Results as they come (Flink: `unorderedWait`).
     ///
     /// # Panics
-    /// If [`Options::check`] refuses the options.
+    /// If [`Options::check`] refuses the options, or they resume a snapshot: a dataflow cannot yet.
     fn unordered_wait<F: Function<I, Shape>, Shape: 'static>(
         self,
         runtime: &Handle,
@@ -78,7 +78,7 @@ pub trait AsyncWait<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static>: S
     /// Results in order for each key; calls of one key run at the same time. Within a worker: exchange by the key first.
     ///
     /// # Panics
-    /// If [`Options::check`] refuses the options.
+    /// If [`Options::check`] refuses the options, or they resume a snapshot: a dataflow cannot yet.
     fn key_ordered_wait<F: Function<I, Shape>, Shape: 'static, K: Hash>(
         self,
         runtime: &Handle,
@@ -92,7 +92,7 @@ pub trait AsyncWait<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static>: S
     /// Results in order for each key, one call of a key at a time. Within a worker: exchange by the key first.
     ///
     /// # Panics
-    /// If [`Options::check`] refuses the options.
+    /// If [`Options::check`] refuses the options, or they resume a snapshot: a dataflow cannot yet.
     fn key_serial_wait<F: Function<I, Shape>, Shape: 'static, K: Hash>(
         self,
         runtime: &Handle,
@@ -136,7 +136,7 @@ impl<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static> Elements<'s, T, I
     /// Results in any of the four orders; `key` matters to the keyed ones.
     ///
     /// # Panics
-    /// If [`Options::check`] refuses the options.
+    /// If [`Options::check`] refuses the options, or they resume a snapshot: a dataflow cannot yet.
     pub fn wait<F: Function<I, Shape>, Shape: 'static>(
         self,
         runtime: &Handle,
@@ -150,6 +150,7 @@ impl<'s, T: Timestamp + TotalOrder, I: Clone + Send + 'static> Elements<'s, T, I
 }
 
 fn checked<I, O, E>(order: Order, key: Option<Key<I>>, options: Options<I, O, E>) -> Setup<I, O, E> {
+    assert!(!options.resumes(), "the options of an operator: a dataflow cannot resume a snapshot yet");
     match Setup::new(order, key, None, options) {
         Ok(setup) => setup,
         Err(error) => panic!("the options of an operator: {error}"),
