@@ -14,6 +14,9 @@ use crate::fault::{FAULTS_SHOWN_MAX, Fault};
 /// Largest pipeline file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
+/// Deepest nesting that is read: no pipeline file comes near it, and a small stack bears it.
+pub const DEPTH_MAX: usize = 32;
+
 /// One value of the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -66,6 +69,7 @@ pub fn read(text: &str) -> Result<Node, Vec<Fault>> {
         reject_unsupported_tags: true,
         strict_booleans: true,
         with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
     };
     let tree: Spanned<Tree> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| vec![syntax_fault(text, &error)])?;
@@ -390,5 +394,13 @@ mod tests {
         }
         assert!(fault(&bomb).1.starts_with("not valid YAML"));
         assert!(fault(&" ".repeat(FILE_BYTES_MAX + 1)).1.starts_with("the file has 1048577 bytes"));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_on_a_small_stack() {
+        let text = "{ a: ".repeat(400);
+        let faults =
+            std::thread::Builder::new().stack_size(2 << 20).spawn(move || read(&text)).unwrap().join().unwrap();
+        assert!(faults.is_err());
     }
 }
