@@ -1,5 +1,7 @@
 //! The fuzz targets on stable Rust: their seeds, damaged in ways that follow from a number, the same in every run.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
 use std::fs;
 use std::io::{Seek, Write};
 use std::panic::catch_unwind;
