@@ -88,6 +88,7 @@ fn a_record_that_the_format_cannot_hold_never_completes_the_file() {
     let ran = workspace.run(&["run", "p.yaml"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("out.csv, ") && ran.stderr.contains("record 701"), "{ran:?}");
+    assert!(ran.stderr.contains("incomplete, and left as out.csv.partial\n"), "{ran:?}");
     assert!(!workspace.has("out.csv"));
     assert_eq!(workspace.read("out.csv.partial").lines().count(), 701);
 }
