@@ -50,7 +50,7 @@ pub struct RunOptions {
     pub limit: Option<u64>,
     /// Show neither progress nor summary.
     pub quiet: bool,
-    /// End with [`Exit::DeadLettered`](crate::exit::Exit::DeadLettered) when there were dead letters.
+    /// End with [`Exit::DeadLettered`] when there were dead letters.
     pub strict: bool,
     /// After a signal, how long to wait for what is in flight.
     pub drain_limit: Duration,
