@@ -143,7 +143,7 @@ mod model {
             }
         }
         for waker in wakers {
-            waker.join().unwrap();
+            waker.join().expect("the waker ends");
         }
         assert!(turns <= 1 + all, "a turn for each wake at most, and the first");
         assert!(rung.load(Ordering::SeqCst) <= all);
