@@ -36,6 +36,7 @@ use self::row::Row;
 use self::stop::{Signals, Stop};
 use self::tally::Tally;
 use self::writer::Sinks;
+use crate::advice::advise;
 use crate::exit::Exit;
 use crate::file::{Order, RetryOn};
 use crate::pipeline::{Pipeline, Step};
@@ -97,7 +98,7 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
 
     let summary = tally.summary(&pipeline.steps);
     if !options.quiet {
-        tell(&summary.to_string());
+        tell(&format!("{summary}\n{}\n", advise(&summary).sentence));
     }
     let whole = whole && matches!(written, Ok(writer::Ended::Written)) && stop.failure().is_none();
     if !whole {

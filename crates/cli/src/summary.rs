@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::advice::advise;
-
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
@@ -73,7 +71,7 @@ pub struct Latency {
 }
 
 impl fmt::Display for Summary {
-    /// A few lines and a table, ending with a sentence of advice.
+    /// A few lines and a table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (read, written) = (grouped(self.records_in), grouped(self.records_out));
         write!(f, "{read} records in, {written} out in {}", short(self.elapsed))?;
@@ -87,9 +85,8 @@ impl fmt::Display for Summary {
         if !self.steps.is_empty() {
             writeln!(f)?;
             write_table(f, &self.steps)?;
-            writeln!(f)?;
         }
-        writeln!(f, "{}", advise(self).sentence)
+        Ok(())
     }
 }
 
@@ -191,10 +188,8 @@ mod tests {
             steps: vec![plane, weather],
             ..Summary::default()
         };
-        let shown = summary.to_string();
-        let (table, advice) = shown.trim_end().rsplit_once('\n').unwrap();
         assert_eq!(
-            table,
+            summary.to_string(),
             "\
 27,004 records in, 27,001 out in 1.84 s (14,674 records/s)
 3 in the dead letters
@@ -204,7 +199,6 @@ plane    24,273    2,731       0          0        0  27,004  41 us  1.2 ms  30 
 weather  24,273    2,731       2          1        9  27,004  41 us  1.2 ms  30 ms       3.9 of 4
 "
         );
-        assert_eq!(advice, advise(&summary).sentence);
     }
 
     #[test]

@@ -37,6 +37,14 @@ fn seven_lines_are_right() {
 }
 
 #[test]
+fn the_readme_shows_a_pipeline_that_is_right() {
+    let readme = include_str!("../../../../README.md");
+    let pipeline = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let ran = Workspace::with(pipeline).run(&["check", "p.yaml"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn json_is_read_too() {
     let json = r#"{ "source": { "stdin": {} }, "sink": "stdout", "enrich": { "user": {
         "sqlite": { "database": "users.db", "table": "users" }, "key": { "id": ".id" } } } }"#;
