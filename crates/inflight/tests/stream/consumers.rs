@@ -85,39 +85,32 @@ async fn a_consumer_that_blocks_the_thread_causes_no_timeouts_with_real_sockets(
     assert_eq!(count, 300);
 }
 
-#[tokio::test]
-async fn a_consumer_that_blocks_the_thread_causes_no_timeouts_with_timers() {
+/// Calls of 5 ms with half a second for each attempt, and a consumer that blocks the only thread for `pause` after each result.
+async fn no_timeouts(capacity: usize, records: u64, pause: Duration) {
     let lookup = |n: u64| async move {
         tokio::time::sleep(ms(5)).await;
         Ok::<_, ()>(n)
     };
-    let options = Options::new().capacity(150).timeout(ms(500)).deadline(ms(600));
-    let mut results = stream::iter(0..300).ordered_wait(lookup, options);
+    let options = Options::new().capacity(capacity).timeout(ms(500)).deadline(ms(600));
+    let mut results = stream::iter(0..records).ordered_wait(lookup, options);
     let mut count = 0;
     while let Some(result) = results.next().await {
         result.expect("no false timeout");
         count += 1;
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(pause);
     }
-    assert_eq!(count, 300);
+    assert_eq!(count, records);
+}
+
+#[tokio::test]
+async fn a_consumer_that_blocks_the_thread_causes_no_timeouts_with_timers() {
+    no_timeouts(150, 300, ms(20)).await;
 }
 
 /// More is held than fits on the way to the consumer, so the consumer itself wakes the driver, before the reactor has had a turn.
 #[tokio::test]
 async fn a_consumer_that_blocks_the_thread_and_starves_the_driver_causes_no_timeouts() {
-    let lookup = |n: u64| async move {
-        tokio::time::sleep(ms(5)).await;
-        Ok::<_, ()>(n)
-    };
-    let options = Options::new().capacity(600).timeout(ms(500)).deadline(ms(600));
-    let mut results = stream::iter(0..1_200).ordered_wait(lookup, options);
-    let mut count = 0;
-    while let Some(result) = results.next().await {
-        result.expect("no false timeout");
-        count += 1;
-        std::thread::sleep(Duration::from_millis(3));
-    }
-    assert_eq!(count, 1_200);
+    no_timeouts(600, 1_200, ms(3)).await;
 }
 
 #[tokio::test(start_paused = true)]
