@@ -11,6 +11,7 @@
 //! neither calls nor clocks.
 
 use std::future::{Future, poll_fn};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -47,6 +48,15 @@ pub struct Setup<I, O, E> {
 
 /// The number that stands for a record's key; equal keys give equal numbers.
 pub type Key<I> = Box<dyn Fn(&I) -> u64 + Send + Sync>;
+
+/// The number that stands for a key that can be hashed. It is the same within one process only.
+pub fn hashed<I, K: Hash>(key: impl Fn(&I) -> K + Send + Sync + 'static) -> Key<I> {
+    Box::new(move |record| {
+        let mut hasher = DefaultHasher::new();
+        key(record).hash(&mut hasher);
+        hasher.finish()
+    })
+}
 
 impl<I, O, E> Setup<I, O, E> {
     /// Checks the options. `watermark` is the last one that left, after a restore; the elements of a snapshot are handed in by the host.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use futures_core::Stream;
 use inflight_core::{Order, Stats, Timestamp};
 use tokio::task::AbortHandle;
 
-use crate::driver::{Key, Setup};
+use crate::driver::{Key, Setup, hashed};
 use crate::element::Element;
 use crate::failure::Failure;
 use crate::function::Function;
@@ -160,14 +160,6 @@ pub trait AsyncStreamExt: Input {
 }
 
 impl<S: Input> AsyncStreamExt for S {}
-
-fn hashed<I, K: Hash>(key: impl Fn(&I) -> K + Send + Sync + 'static) -> Key<I> {
-    Box::new(move |record| {
-        let mut hasher = DefaultHasher::new();
-        key(record).hash(&mut hasher);
-        hasher.finish()
-    })
-}
 
 /// The stream of results.
 ///

@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use inflight::driver::{Key, Setup, Stopped, drive};
+use inflight::driver::{Key, Setup, Stopped, drive, hashed};
 use inflight::{Completed, Element, Function, Options, Order};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -240,14 +240,6 @@ impl<E> Drop for Running<E> {
         let _context = self.runtime.enter();
         self.driver = None;
     }
-}
-
-fn hashed<I, K: Hash>(key: impl Fn(&I) -> K + Send + Sync + 'static) -> Key<I> {
-    Box::new(move |record| {
-        let mut hasher = DefaultHasher::new();
-        key(record).hash(&mut hasher);
-        hasher.finish()
-    })
 }
 
 impl<T: Timestamp, D, E> fmt::Debug for Waited<'_, T, D, E> {
