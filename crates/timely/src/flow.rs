@@ -9,32 +9,28 @@
 //! record it has dealt with, to the worker the record came from. So at most that many records are anywhere in between, whatever
 //! timely's queues could hold. What lies in between may change and exchange records, but must let each reach the sink exactly once: a
 //! record that is filtered out keeps its credit for ever.
-//!
-//! The loop makes no cycle for progress tracking: its edges are connected to no other port, and credits travel under no capability.
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::task::Waker;
 
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::CapabilitySet;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 use timely::progress::Timestamp;
 
+use crate::back::{Back, To, back};
 use crate::wake::Turns;
 
 /// Credits for one worker: who, and how many.
-type Grant = (u64, u64);
+type Grant = To<u64>;
 
 /// The way back of credits, from a [`sink`] to its [`source`]. Timely does not build a dataflow without it: it has to reach the sink.
 #[must_use = "credits have to come back: give it to the sink"]
 pub struct Credits<'s, T: Timestamp> {
-    builder: OperatorBuilder<'s, T>,
-    output: Output<T, Vec<Grant>>,
+    back: Back<'s, T, u64>,
 }
 
 /// What a source has to give.
@@ -65,9 +61,7 @@ where
     Produce: FnMut(u64) -> Produced<D> + 'static,
 {
     assert!(credits > 0, "a source without credits never produces anything");
-    let mut back = OperatorBuilder::new("Credits".into(), scope);
-    let (back_output, returned) = back.new_output::<Vec<Grant>>();
-
+    let (back, returned) = back("Credits", scope);
     let mut builder = OperatorBuilder::new("Source".into(), scope);
     let mut returned = builder.new_input_connection(returned, Pipeline, []);
     let (output, records) = builder.new_output_connection::<Vec<D>, _>([]);
@@ -96,7 +90,7 @@ where
             });
         }
     });
-    (records, Credits { builder: back, output: back_output })
+    (records, Credits { back })
 }
 
 /// The other end: takes records, and gives their credits back when `consume` has dealt with them.
@@ -144,31 +138,11 @@ pub fn sink<'s, T, D, Consume>(
             });
         }
     });
-    close(credits, returned);
-}
-
-/// Joins the two ends: each grant goes to its worker.
-fn close<'s, T: Timestamp>(credits: Credits<'s, T>, returned: StreamVec<'s, T, Grant>) {
-    let Credits { mut builder, output } = credits;
-    let mut input = builder.new_input_connection(returned, Exchange::new(|grant: &Grant| grant.0), []);
-    let mut output = OutputBuilder::<T, CapacityContainerBuilder<Vec<Grant>>>::from(output);
-    builder.build(move |mut capabilities| {
-        // Without a capability timely would shut the loop down at once.
-        let mut capability = capabilities.pop();
-        let nothing = CapabilitySet::<T>::new();
-        move |frontiers| {
-            let mut output = output.activate();
-            input.for_each(|_, grants| output.session(&nothing).give_container(grants));
-            if frontiers[0].is_empty() {
-                capability = None;
-            }
-            let _held = &capability;
-        }
-    });
+    credits.back.close(returned);
 }
 
 /// One grant for each run of records from the same worker.
-fn grants(origins: impl Iterator<Item = u64>) -> Vec<Grant> {
+pub(crate) fn grants(origins: impl Iterator<Item = u64>) -> Vec<Grant> {
     let mut grants: Vec<Grant> = Vec::new();
     for origin in origins {
         match grants.last_mut() {

@@ -51,10 +51,14 @@
 
 #![forbid(unsafe_code)]
 
+mod back;
+mod carried;
+mod carry;
 pub mod flow;
 mod monitor;
 mod operator;
 pub mod pipeline;
+mod running;
 mod sync;
 mod wake;
 mod worker_host;

@@ -1,14 +1,9 @@
 //! The operator.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
 use std::hash::Hash;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
-use inflight::driver::{Key, Setup, Stopped, drive, hashed};
+use inflight::driver::{Key, Setup, hashed};
 use inflight::{Completed, Element, Function, Options, Order};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -20,8 +15,8 @@ use timely::progress::Timestamp;
 use tokio::runtime::Handle;
 
 use crate::monitor::Monitor;
+use crate::running::Running;
 use crate::wake::Turns;
-use crate::worker_host::{Port, WorkerHost};
 
 /// What an operator gives: its results, and a look at it.
 #[must_use = "a dataflow without a consumer does its work for nobody"]
@@ -168,7 +163,7 @@ fn add_operator<'s, T, D, R, I, F, Shape>(
 ) -> Waited<'s, T, R, F::Error>
 where
     T: Timestamp + TotalOrder,
-    D: 'static,
+    D: Clone + 'static,
     R: 'static,
     I: Clone + Send + 'static,
     F: Function<I, Shape>,
@@ -180,66 +175,24 @@ where
     let (output, results) = builder.new_output::<Vec<R>>();
     let mut output = OutputBuilder::<T, CapacityContainerBuilder<Vec<R>>>::from(output);
     let (turns, waker) = Turns::new(scope.worker(), builder.operator_info().address);
-
-    let monitor = Monitor::new();
-    let port = Rc::new(RefCell::new(Port::new()));
-    let mut host = WorkerHost::new(Rc::clone(&port), take, give, monitor.clone());
-    let driver = async move { drive(function, setup, &mut host).await };
-    let mut driver = Running { driver: Some(Box::pin(driver)), runtime: runtime.clone(), monitor: monitor.clone() };
+    let mut running = Running::start(runtime, waker, function, setup, None, take, give);
+    let monitor = running.monitor.clone();
 
     // As long as the driver runs, the operator is incomplete: timely must not end it in the middle of `open` or `close`.
     builder.build_reschedule(move |_| {
         move |frontiers| {
             turns.take(|| {
-                input.for_each(|capability, batch| {
-                    // Records sent under no capability make no claim on progress, and leave under none.
-                    let Some(capability) = capability.retain_least(0) else {
-                        panic!("records without a time cannot wait: there is no capability to keep for them");
-                    };
-                    port.borrow_mut().push(capability, std::mem::take(batch));
-                });
+                input.for_each(|capability, batch| running.accept(capability.retain_least(0), batch));
                 if frontiers[0].is_empty() {
-                    port.borrow_mut().end();
+                    running.port().end();
                 }
-                let incomplete = driver.poll(&waker);
-                let mut output = output.activate();
-                for mut run in port.borrow_mut().out.drain(..) {
-                    output.session(&*run.capability).give_container(&mut run.records);
-                }
+                let incomplete = running.poll();
+                running.send(&mut output);
                 incomplete
             })
         }
     });
     Waited { results, monitor }
-}
-
-/// The driver of one operator, until it ends. Boxed: one dynamic call per turn.
-struct Running<E> {
-    driver: Option<Pin<Box<dyn Future<Output = Result<(), Stopped<E>>>>>>,
-    /// Calls are polled, and dropped, in its context.
-    runtime: Handle,
-    monitor: Monitor<E>,
-}
-
-impl<E> Running<E> {
-    /// Whether it goes on.
-    fn poll(&mut self, waker: &Waker) -> bool {
-        let Some(driver) = &mut self.driver else { return false };
-        let _context = self.runtime.enter();
-        let Poll::Ready(ended) = driver.as_mut().poll(&mut Context::from_waker(waker)) else { return true };
-        self.driver = None;
-        if let Err(stopped) = ended {
-            self.monitor.stop(stopped);
-        }
-        false
-    }
-}
-
-impl<E> Drop for Running<E> {
-    fn drop(&mut self) {
-        let _context = self.runtime.enter();
-        self.driver = None;
-    }
 }
 
 impl<T: Timestamp, D, E> fmt::Debug for Waited<'_, T, D, E> {

@@ -1,60 +1,203 @@
-//! A whole enrichment pipeline on one worker: a source, stages of look-ups, a sink.
+//! A whole enrichment pipeline over any number of workers: sources, stages of look-ups, a sink; and checkpoints, so that a run that was
+//! killed goes on where the last one left it.
 //!
 //! ```text
-//!             +-> step --+            +-> step --+
-//!  source ----+-> step --+--> join ---+          +--> join ---> sink
-//!             +-> step --+            +-> step --+
-//!                 stage                   stage
+//!             +-------------------- credits; "the next epoch begins" --------------------+
+//!             v                                                                          |
+//!  worker 0   source --+     +-> step --+            +-> step --+                        |
+//!                      |-----+-> step --+--> join ---+          +--> join ---+---> sink (worker 0)
+//!  worker 1   source --+     +-> step --+            +-> step --+            |
+//!                             on each worker           on each worker
 //! ```
 //! The steps of a stage look up the same record at the same time; when all of them are done with it, `join` makes one record of it
-//! again, and the next stage begins. If all steps keep the order of the input, so does the join.
+//! again, and the next stage begins. Records are dealt to all workers; steps with a key have each key on one worker.
+//!
+//! # Order
+//!
+//! If [`Pipeline::ordered`], the sink gets the records of each partition in the order they were read, whatever worker they were on.
+//! Otherwise it gets them as they come; steps with a keyed order keep their order among the records of a key.
+//!
+//! # Epochs
+//!
+//! Timely's time is the epoch. Worker 0 calls for the next one, at most one in [`Recovery::every`], and not before the checkpoint of the
+//! one before is complete. All sources then tell where they stand, and stamp what they read from there on with the new epoch. When
+//! nothing more of the old one can come in, each operator notes what it still holds of it and carries that into the new one: an epoch
+//! waits for no call and no slot. When the sink has all records of the epoch, [`Sink::checkpoint`] gets what is to be stored.
+//!
+//! A run that begins with [`Restored`] sends what was noted to whichever worker it belongs to now. Calls that were on the wire are made
+//! again; results that only waited for their turn are kept; attempts and what was left of a deadline are kept too.
+//!
+//! # Exactly once
+//!
+//! Records the sink got before a checkpoint lie before it, all others are delivered again after a restart. So the effect of each is
+//! there exactly once, if the sink makes what it got durable with the checkpoint, and forgets what came after it when it starts again.
 
-use std::collections::{HashMap, VecDeque};
+mod deliver;
+mod epochs;
+mod frontier;
+mod join;
+mod resequence;
+mod restore;
+mod source;
+mod state;
+mod wait;
+
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use inflight::driver::Key;
+use inflight::driver::{Key, Setup};
 use inflight::{Completed, Function, Options, Order};
-use timely::WorkerConfig;
-use timely::communication::Allocator;
-use timely::communication::allocator::thread::Thread;
-use timely::container::CapacityContainerBuilder;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use timely::ExchangeData;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Pipeline as SameWorker;
 use timely::dataflow::operators::Concatenate;
-use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Map;
 use timely::worker::Worker;
 use tokio::runtime::Handle;
 
-use crate::flow::{Produced, sink, source};
+use self::deliver::{Beginning, Conductor, Note, deliver};
+use self::join::{Part, join};
+use self::restore::{Restored as RestoredStreams, restore};
+use self::source::source;
+use self::state::{Carried, State};
+use self::wait::wait;
+use crate::back::back;
+pub use crate::flow::Produced;
 use crate::monitor::Monitor;
-use crate::operator::{AsyncWait, Waited};
 
 /// How often the pipeline is looked at when nothing happens.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What produces records: up to as many as it is asked for.
-pub type Produce<R> = Box<dyn FnMut(u64) -> Produced<R>>;
-/// What takes records from the front of a queue, as many as it can now.
-pub type Consume<R> = Box<dyn FnMut(&mut VecDeque<R>)>;
+/// Records of one partition that go to the same worker in a row: enough to share calls.
+const DEALT_TOGETHER: u64 = 64;
+
+/// What may go over to another process, and into a checkpoint.
+pub trait Storable: ExchangeData + Clone + Serialize + DeserializeOwned {}
+impl<T: ExchangeData + Clone + Serialize + DeserializeOwned> Storable for T {}
+
+/// A record of a pipeline.
+pub trait Row: Storable {
+    /// Which record it is, whatever becomes of it.
+    fn id(&self) -> Id;
+}
+
+/// Which record: no other has the same, in this run or in one that goes on from its checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Id {
+    /// The [index](Partition::index) of the partition it was read from.
+    pub partition: u32,
+    /// Its place there, from 1 on without a gap.
+    pub number: u64,
+}
+
+/// A part of the source that one worker reads from front to back: a file, say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Its place among the partitions. It must be the same in a run that goes on from a checkpoint.
+    pub index: u32,
+    /// What the source knows it by.
+    pub name: String,
+    /// Where to go on; `None` from the start. The text is the [source's own](Source::positions).
+    pub position: Option<String>,
+}
+
+/// Where a partition stood at the end of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The index of the partition.
+    pub partition: u32,
+    /// The text of the source's own.
+    pub at: String,
+}
+
+/// What a worker reads from.
+pub trait Source<R> {
+    /// It reads this partition too, from its position.
+    fn assign(&mut self, partition: Partition);
+
+    /// Up to so many records; asked only with at least one credit, and again at once if records came. Partitions are assigned before.
+    fn produce(&mut self, most: u64) -> Produced<R>;
+
+    /// Where its partitions stand: exactly after the last record produced.
+    fn positions(&mut self) -> Vec<Position>;
+}
+
+/// Where records go, on worker 0.
+pub trait Sink<R> {
+    /// Takes records from the front, as many as it can now.
+    fn take(&mut self, records: &mut VecDeque<R>);
+
+    /// All records of an epoch have been taken, and none of a later one: makes a checkpoint, here or in a thread of its own. It is asked
+    /// for one only when the one before is [complete](Self::completed).
+    fn checkpoint(&mut self, cut: Cut);
+
+    /// The last epoch whose checkpoint is complete; wake the waker when it changes.
+    fn completed(&mut self) -> Option<u64>;
+}
+
+/// What a checkpoint has to hold, so that a run can go on from the end of an epoch.
+pub struct Cut {
+    /// The epoch that has ended.
+    pub epoch: u64,
+    /// Where the partitions stood, by index.
+    pub positions: Vec<Position>,
+    /// How many records were on their way.
+    pub carried: u64,
+    /// They, as bytes for [`Restored::carried`]. It takes its time when there are many, so do it where that does not matter.
+    #[allow(clippy::type_complexity)]
+    pub encode: Box<dyn FnOnce() -> Result<Vec<u8>, String> + Send>,
+    /// The sources have ended, and this is all.
+    pub last: bool,
+}
+
+/// Makes the source of a worker. It gets a waker that makes the worker look again, from any thread.
+pub type StartSource<R> = Box<dyn FnOnce(Waker) -> Box<dyn Source<R>>>;
+/// Makes the sink. It gets a waker that makes the worker look again, from any thread.
+pub type StartSink<R> = Box<dyn FnOnce(Waker) -> Box<dyn Sink<R>>>;
 /// What makes one record of what the steps of a stage brought, in the order of the steps.
 pub type Join<R, O, E> = Box<dyn FnMut(Vec<Completed<R, O, E>>) -> Option<R>>;
 
-/// What is run.
+/// What one worker runs. All workers have the same stages.
 pub struct Pipeline<R, F: Function<R, Shape>, Shape> {
-    /// Most records between source and sink.
+    /// Most records of this worker's source on their way.
     pub credits: u64,
-    /// Gets a waker that makes the source look again, from any thread.
-    pub source: Box<dyn FnOnce(Waker) -> Produce<R>>,
+    /// On each worker.
+    pub source: StartSource<R>,
     /// One after the other.
     pub stages: Vec<Stage<R, F, Shape>>,
-    /// Gets a waker that makes the sink look again, from any thread.
-    pub sink: Box<dyn FnOnce(Waker) -> Consume<R>>,
-    /// A number that no other record on its way has.
-    pub number: fn(&R) -> u64,
+    /// Called on worker 0 only.
+    pub sink: StartSink<R>,
+    /// Whether the sink gets the records of a partition in their order.
+    pub ordered: bool,
+    /// Of the whole source, with their positions; counts on worker 0 only.
+    pub partitions: Vec<Partition>,
+    /// How it makes checkpoints; `None`: not at all. The same on all workers but for `restored`, which counts on worker 0 only.
+    pub recovery: Option<Recovery>,
+}
+
+/// How a pipeline makes checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Between the beginnings of two epochs, at least.
+    pub every: Duration,
+    /// What a checkpoint held, to go on from there.
+    pub restored: Option<Restored>,
+}
+
+/// What a checkpoint held, besides the positions of the partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// [`Cut::epoch`].
+    pub epoch: u64,
+    /// What [`Cut::encode`] gave.
+    pub carried: Vec<u8>,
+    /// The stages have changed: records that were on their way begin with the first stage again, in the form they had.
+    pub from_the_first_stage: bool,
 }
 
 /// Steps that do not need each other's results.
@@ -71,7 +214,7 @@ pub struct Step<R, F: Function<R, Shape>, Shape> {
     pub function: F,
     /// In which order records leave the step.
     pub order: Order,
-    /// The key, for the keyed orders.
+    /// The key, for the keyed orders, and for functions that want a key on one worker. It must be the same on all workers.
     pub key: Option<Key<R>>,
     /// How it is called.
     pub options: Options<R, F::Output, F::Error>,
@@ -80,121 +223,165 @@ pub struct Step<R, F: Function<R, Shape>, Shape> {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The source ended, and the sink has taken everything.
+    /// The sources ended, and the sink has taken everything.
     Complete,
     /// `watch` broke it off.
     BrokenOff,
 }
 
-/// Runs a pipeline on this thread. `watch` looks at the operators, in the order of the steps, whenever something has happened, and a few
-/// times a second when nothing has; it can break the run off, and then calls on the wire are dropped where they stand.
+/// A pipeline in a worker.
+#[derive(Debug)]
+pub struct Installed<E> {
+    dataflow: usize,
+    /// A look at each step's operator on this worker.
+    pub monitors: Vec<Monitor<E>>,
+}
+
+/// Adds a pipeline to a worker. All workers must do it, in the same order as other dataflows.
+///
+/// # Errors
+/// When what was carried cannot be read: it was stored by other types.
 ///
 /// # Panics
 /// If [`Options::check`] refuses the options of a step, or a stage has no step.
-pub fn run<R, F, Shape>(
+pub fn install<R, F, Shape>(
+    worker: &mut Worker,
     pipeline: Pipeline<R, F, Shape>,
     runtime: &Handle,
-    mut watch: impl FnMut(&[Monitor<F::Error>]) -> ControlFlow<()>,
-) -> Ended
+) -> Result<Installed<F::Error>, String>
 where
-    R: Clone + Send + 'static,
-    F: Function<R, Shape>,
+    R: Row,
+    F: Function<R, Shape, Output: Storable, Error: Storable>,
     Shape: 'static,
 {
-    let Pipeline { credits, source: start_source, stages, sink: start_sink, number } = pipeline;
-    let mut worker = Worker::new(WorkerConfig::default(), Allocator::Thread(Thread::default()), Some(Instant::now()));
-    let index = worker.next_dataflow_index();
+    let Pipeline { credits, source: start_source, stages, sink, ordered, partitions, recovery } = pipeline;
+    let (index, peers) = (worker.index(), worker.peers() as u64);
+    let carry = recovery.is_some();
+    let every = recovery.as_ref().map(|recovery| recovery.every);
+    let restored = recovery.and_then(|recovery| recovery.restored).filter(|_| index == 0);
+    let mut beginning = Beginning { epoch: u64::from(carry), partitions, state: State::empty() };
+    if let Some(restored) = restored {
+        beginning.epoch = restored.epoch + 1;
+        beginning.state = State::decode(&restored.carried)?;
+        if restored.from_the_first_stage {
+            let steps = stages.first().map_or(0, |stage| stage.steps.len());
+            beginning.state.begin_again(steps as u32);
+        }
+    }
+    let carried = beginning.state.carried.iter().filter(|carried| carried.is_in_stages()).cloned().collect();
+
+    let dataflow = worker.next_dataflow_index();
     let monitors = worker.dataflow::<u64, _, _>(|scope| {
-        let (mut records, returned) = source(scope, credits, start_source);
-        let mut monitors = Vec::new();
-        for stage in stages {
-            let (joined, looks) = add_stage(records, stage, runtime, number);
-            records = joined;
-            monitors.extend(looks);
+        let (back, words) = back("Control", scope);
+        let restored = restore(scope, beginning.epoch, carried);
+        let (records, positions) = source(scope, words, credits, carry, start_source);
+        let mut growing = Growing {
+            records,
+            notes: vec![positions.map(Note::Position)],
+            monitors: Vec::new(),
+            restored,
+            carry,
+            runtime: runtime.clone(),
+        };
+        for (number, stage) in (0..).zip(stages) {
+            growing.add(number, stage);
         }
-        sink(records, returned, |_| 0, start_sink);
-        monitors
+        let notes = scope.concatenate(growing.notes);
+        let conductor = (index == 0).then(|| Conductor { peers, sink, ordered, every, beginning });
+        deliver(growing.records, notes, back, runtime, conductor);
+        growing.monitors
     });
-    while worker.has_dataflows() {
-        if watch(&monitors).is_break() {
-            worker.drop_dataflow(index);
-            return Ended::BrokenOff;
-        }
-        worker.step_or_park(Some(LOOK_EVERY));
-    }
-    // Once more: the last counters.
-    let _ = watch(&monitors);
-    Ended::Complete
+    Ok(Installed { dataflow, monitors })
 }
 
-fn add_stage<'s, R, F, Shape>(
+
+impl<E> Installed<E> {
+    /// Runs the pipeline to its end. `watch` looks at the operators whenever something has happened, and a few times a second when
+    /// nothing has; it can break the run off, and then calls on the wire are dropped where they stand. Other workers are not told.
+    pub fn run(self, worker: &mut Worker, mut watch: impl FnMut(&[Monitor<E>]) -> ControlFlow<()>) -> Ended {
+        while worker.installed_dataflows().contains(&self.dataflow) {
+            if watch(&self.monitors).is_break() {
+                worker.drop_dataflow(self.dataflow);
+                return Ended::BrokenOff;
+            }
+            worker.step_or_park(Some(LOOK_EVERY));
+        }
+        // Once more: the last counters.
+        let _ = watch(&self.monitors);
+        Ended::Complete
+    }
+}
+
+/// The worker whose source reads a partition.
+fn origin(partition: u32, peers: u64) -> u64 {
+    u64::from(partition) % peers
+}
+
+/// Where a record is looked up that has no key.
+fn deal(id: Id) -> u64 {
+    u64::from(id.partition) + id.number / DEALT_TOGETHER
+}
+
+/// A dataflow that gets one stage after the other.
+struct Growing<'s, R: Row, O: Storable, E: Storable> {
     records: StreamVec<'s, u64, R>,
-    stage: Stage<R, F, Shape>,
-    runtime: &Handle,
-    number: fn(&R) -> u64,
-) -> (StreamVec<'s, u64, R>, Vec<Monitor<F::Error>>)
-where
-    R: Clone + Send + 'static,
-    F: Function<R, Shape>,
-    Shape: 'static,
-{
-    assert!(!stage.steps.is_empty(), "a stage without steps");
-    let steps = stage.steps.len();
-    let mut parts = Vec::with_capacity(steps);
-    let mut monitors = Vec::with_capacity(steps);
-    for (place, step) in stage.steps.into_iter().enumerate() {
-        let Waited { results, monitor } =
-            records.clone().wait(runtime, step.order, step.key, step.function, step.options);
-        parts.push(results.map(move |completed| (place, completed)));
-        monitors.push(monitor);
-    }
-    let scope = records.scope();
-    (join(scope.concatenate(parts), steps, number, stage.join), monitors)
+    notes: Vec<StreamVec<'s, u64, Note<R, O, E>>>,
+    /// Of the steps so far.
+    monitors: Vec<Monitor<E>>,
+    restored: RestoredStreams<'s, R, O, E>,
+    carry: bool,
+    runtime: Handle,
 }
 
-/// Holds the parts of a record until the last has come. That one's capability is good for the whole: all parts have the same time.
-fn join<'s, R: 'static, O: 'static, E: 'static>(
-    parts: StreamVec<'s, u64, (usize, Completed<R, O, E>)>,
-    steps: usize,
-    number: fn(&R) -> u64,
-    mut join: Join<R, O, E>,
-) -> StreamVec<'s, u64, R> {
-    parts.unary::<CapacityContainerBuilder<Vec<R>>, _, _, _>(SameWorker, "Join", move |_, _| {
-        let mut waiting: HashMap<u64, Parts<R, O, E>> = HashMap::new();
-        move |input, output| {
-            input.for_each(|capability, batch| {
-                let mut session = output.session(&capability);
-                for (place, completed) in batch.drain(..) {
-                    let record = number(&completed.input);
-                    let parts = waiting.entry(record).or_insert_with(|| Parts::new(steps));
-                    if parts.add(place, completed)
-                        && let Some(parts) = waiting.remove(&record)
-                        && let Some(whole) = join(parts.places.into_iter().flatten().collect())
-                    {
-                        session.give(whole);
-                    }
-                }
-            });
-        }
-    })
-}
-
-/// What has come of a record, by the place of the step.
-struct Parts<R, O, E> {
-    places: Vec<Option<Completed<R, O, E>>>,
-    missing: usize,
-}
-
-impl<R, O, E> Parts<R, O, E> {
-    fn new(steps: usize) -> Self {
-        Self { places: std::iter::repeat_with(|| None).take(steps).collect(), missing: steps }
+impl<'s, R: Row, O: Storable, E: Storable> Growing<'s, R, O, E> {
+    fn add<F, Shape>(&mut self, number: u32, stage: Stage<R, F, Shape>)
+    where
+        F: Function<R, Shape, Output = O, Error = E>,
+        Shape: 'static,
+    {
+        assert!(!stage.steps.is_empty(), "a stage without steps");
+        let steps = stage.steps.len();
+        let parts: Vec<_> = (0..).zip(stage.steps).map(|(place, step)| self.step(place, step)).collect();
+        let parts = self.records.scope().concatenate(parts);
+        let (records, held) = join(parts, self.restored.join(number), steps, self.carry, stage.join);
+        self.records = records;
+        self.notes.push(held.map(move |part| Note::Carried(Carried::Part(number, part))));
     }
 
-    /// Whether it was the last.
-    fn add(&mut self, place: usize, completed: Completed<R, O, E>) -> bool {
-        self.missing -= 1;
-        self.places[place] = Some(completed);
-        self.missing == 0
+    fn step<F, Shape>(&mut self, place: u32, step: Step<R, F, Shape>) -> StreamVec<'s, u64, Part<R, O, E>>
+    where
+        F: Function<R, Shape, Output = O, Error = E>,
+        Shape: 'static,
+    {
+        let Step { function, order, key, options } = step;
+        let number = self.monitors.len() as u32;
+        let key = key.map(Arc::from);
+        let setup = match Setup::new(order, key.clone().map(boxed), None, options) {
+            Ok(setup) => setup,
+            Err(error) => panic!("the options of a step: {error}"),
+        };
+        let route = move |record: &R| key.as_ref().map_or_else(|| deal(record.id()), |key| key(record));
+        let (records, restored) = (self.records.clone(), self.restored.step(number));
+        let waited = wait(records, restored, route, self.carry, &self.runtime, function, setup);
+        self.monitors.push(waited.monitor);
+        self.notes.push(waited.held.map(move |held| Note::Carried(Carried::Step(number, held))));
+        waited.results.map(move |done| Part { place, done })
+    }
+}
+
+fn boxed<R: 'static>(key: Arc<dyn Fn(&R) -> u64 + Send + Sync>) -> Key<R> {
+    Box::new(move |record| key(record))
+}
+
+impl fmt::Debug for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, positions, carried, last, .. } = self;
+        f.debug_struct("Cut")
+            .field("epoch", epoch)
+            .field("positions", positions)
+            .field("carried", carried)
+            .field("last", last)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,27 +8,27 @@ use std::vec::IntoIter;
 
 use inflight::host::{Host, Incoming, Outgoing, Request, Tagged};
 use inflight::{Completed, Element, Stats, Timestamp};
+use inflight_core::{Progress, Snapshot};
 use timely::container::buffer::default_capacity;
 use timely::dataflow::operators::Capability;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp as Time;
 
+use crate::carried::Held;
+use crate::carry::{Batch, Carry, Shared};
 use crate::monitor::Monitor;
 
 /// Records that may go out in one round of the driver. Timely's edges have no limit; this only bounds a turn.
 const ROOM: usize = 1024;
 
-/// A capability shared by the records of one batch: one per record would be an update of the progress tracker each.
-pub(crate) type Shared<T> = Rc<Capability<T>>;
-
-/// Records of the same time that go out together.
+/// Records of the same time that go out together. Their time is what it was when they left: the batch they came in may move on.
 pub(crate) struct Run<T: Time, R> {
-    pub(crate) capability: Shared<T>,
+    pub(crate) capability: Capability<T>,
     pub(crate) records: Vec<R>,
 }
 
 /// Where operator and driver meet: `D` comes in, `R` goes out.
-pub(crate) struct Port<T: Time, D, R> {
+pub(crate) struct Port<T: Time, D, R, I, O, E> {
     /// None is empty.
     batches: VecDeque<(Shared<T>, IntoIter<D>)>,
     ended: bool,
@@ -37,59 +37,84 @@ pub(crate) struct Port<T: Time, D, R> {
     pub(crate) out: Vec<Run<T, R>>,
     /// The latest time that anything went out at.
     latest: T,
+    /// For checkpoints.
+    pub(crate) carry: Option<Carry<T, I, O, E>>,
 }
 
-impl<T: Time + TotalOrder, D, R> Port<T, D, R> {
-    pub(crate) fn new() -> Self {
-        Self { batches: VecDeque::new(), ended: false, out: Vec::new(), latest: T::minimum() }
+/// What is next to be taken in.
+enum Next<T: Time, D, I, O, E> {
+    Restored(Shared<T>, Held<I, O, E>),
+    Fresh(Shared<T>, D),
+    Nothing,
+    End,
+}
+
+impl<T: Time + TotalOrder, D, R, I, O, E> Port<T, D, R, I, O, E> {
+    pub(crate) fn new(carry: Option<Carry<T, I, O, E>>) -> Self {
+        Self { batches: VecDeque::new(), ended: false, out: Vec::new(), latest: T::minimum(), carry }
     }
 
-    pub(crate) fn push(&mut self, capability: Capability<T>, batch: Vec<D>) {
-        if !batch.is_empty() {
-            self.batches.push_back((Rc::new(capability), batch.into_iter()));
+    pub(crate) fn push(&mut self, capability: Capability<T>, records: Vec<D>) {
+        if records.is_empty() {
+            return;
         }
+        let batch = Batch::new(capability);
+        if let Some(carry) = &mut self.carry {
+            carry.watch(&batch);
+        }
+        self.batches.push_back((batch, records.into_iter()));
     }
 
     pub(crate) const fn end(&mut self) {
         self.ended = true;
     }
 
-    fn next(&mut self) -> Option<(Shared<T>, D)> {
-        let (capability, batch) = self.batches.front_mut()?;
-        let item = batch.next()?;
-        if batch.len() > 0 {
-            return Some((Rc::clone(capability), item));
+    #[inline]
+    fn next(&mut self) -> Next<T, D, I, O, E> {
+        if let Some(carry) = &mut self.carry {
+            if let Some((batch, held)) = carry.next_restored() {
+                return Next::Restored(batch, held);
+            }
+            if carry.restoring {
+                return Next::Nothing;
+            }
         }
-        self.batches.pop_front().map(|(capability, _)| (capability, item))
+        let Some((batch, records)) = self.batches.front_mut() else {
+            return if self.ended { Next::End } else { Next::Nothing };
+        };
+        let Some(record) = records.next() else { return Next::Nothing };
+        let batch = Rc::clone(batch);
+        if records.len() == 0 {
+            self.batches.pop_front();
+        }
+        Next::Fresh(batch, record)
     }
 
     /// Where a record goes that leaves under this capability.
     #[inline]
-    fn place(&mut self, capability: &Shared<T>) -> &mut Vec<R> {
-        let last = self
-            .out
-            .last()
-            .is_some_and(|run| Rc::ptr_eq(&run.capability, capability) || run.capability.time() == capability.time());
+    fn place(&mut self, batch: &Batch<T>) -> &mut Vec<R> {
+        let capability = &*batch.capability();
+        let last = self.out.last().is_some_and(|run| run.capability.time() == capability.time());
         let index = if last { self.out.len() - 1 } else { self.find(capability) };
         &mut self.out[index].records
     }
 
-    fn find(&mut self, capability: &Shared<T>) -> usize {
+    fn find(&mut self, capability: &Capability<T>) -> usize {
         let time = capability.time();
         if self.latest < *time {
             self.latest.clone_from(time);
         }
         self.out.binary_search_by(|run| run.capability.time().cmp(time)).unwrap_or_else(|index| {
             let records = Vec::with_capacity(default_capacity::<R>());
-            self.out.insert(index, Run { capability: Rc::clone(capability), records });
+            self.out.insert(index, Run { capability: capability.clone(), records });
             index
         })
     }
 }
 
 /// `take` and `give` say how what flows on the edges is an [`Element`]; `None` does not go out.
-pub(crate) struct WorkerHost<T: Time, D, R, E, Take, Give> {
-    port: Rc<RefCell<Port<T, D, R>>>,
+pub(crate) struct WorkerHost<T: Time, D, R, I, O, E, Take, Give> {
+    port: Rc<RefCell<Port<T, D, R, I, O, E>>>,
     take: Take,
     give: Give,
     /// Capabilities of the watermarks and idle statuses in the queue, in order; the queue knows nothing of them.
@@ -99,22 +124,65 @@ pub(crate) struct WorkerHost<T: Time, D, R, E, Take, Give> {
     monitor: Monitor<E>,
 }
 
-impl<T: Time + TotalOrder, D, R, E, Take, Give> WorkerHost<T, D, R, E, Take, Give> {
-    pub(crate) fn new(port: Rc<RefCell<Port<T, D, R>>>, take: Take, give: Give, monitor: Monitor<E>) -> Self {
+impl<T: Time + TotalOrder, D, R, I, O, E, Take, Give> WorkerHost<T, D, R, I, O, E, Take, Give> {
+    pub(crate) fn new(
+        port: Rc<RefCell<Port<T, D, R, I, O, E>>>,
+        take: Take,
+        give: Give,
+        monitor: Monitor<E>,
+    ) -> Self {
         Self { port, take, give, controls: VecDeque::new(), watermark: None, monitor }
     }
 
     /// The capability of the next watermark or idle status to leave: not earlier than what left before it, or it would be seen first.
     fn next_control(&mut self) -> Option<Shared<T>> {
-        let capability = self.controls.pop_front()?;
+        let batch = self.controls.pop_front()?;
         let latest = &self.port.borrow().latest;
-        Some(if capability.time() < latest { Rc::new(capability.delayed(latest)) } else { capability })
+        Some(if batch.is_before(latest) { Batch::new(batch.capability().delayed(latest)) } else { batch })
+    }
+
+    fn fresh(&mut self, batch: Shared<T>, element: Element<I>) -> Incoming<I, Shared<T>> {
+        match element {
+            Element::Record { value, timestamp } => {
+                Incoming::Record { input: Tagged { value, tag: batch }, timestamp, progress: None }
+            }
+            Element::Watermark(at) => {
+                if self.watermark.is_none_or(|last| last < at) {
+                    self.watermark = Some(at);
+                    self.controls.push_back(batch);
+                }
+                Incoming::Watermark(at)
+            }
+            Element::Idle => {
+                self.controls.push_back(batch);
+                Incoming::Idle
+            }
+        }
+    }
+
+    fn restored(&mut self, batch: Shared<T>, held: Held<I, O, E>) -> Incoming<I, Shared<T>> {
+        match held {
+            Held::Record { input, timestamp, attempts, remaining } => Incoming::Record {
+                input: Tagged { value: input, tag: batch },
+                timestamp: timestamp.map(Timestamp),
+                progress: Some(Progress { attempts, remaining }),
+            },
+            Held::Done(done) => Incoming::Record {
+                input: Tagged { value: done.input, tag: batch },
+                timestamp: None,
+                progress: None,
+            },
+            Held::Watermark(at) => self.fresh(batch, Element::Watermark(Timestamp(at))),
+            Held::Idle => self.fresh(batch, Element::Idle),
+        }
     }
 }
 
-impl<T, D, R, I, O, E, Take, Give> Host<I, O, E> for WorkerHost<T, D, R, E, Take, Give>
+impl<T, D, R, I, O, E, Take, Give> Host<I, O, E> for WorkerHost<T, D, R, I, O, E, Take, Give>
 where
     T: Time + TotalOrder,
+    D: Clone,
+    I: Clone,
     Take: Fn(D) -> Element<I>,
     Give: Fn(Element<Completed<I, O, E>>) -> Option<R>,
 {
@@ -122,30 +190,21 @@ where
 
     #[inline]
     fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Incoming<I, Shared<T>>> {
-        let mut port = self.port.borrow_mut();
-        let Some((tag, item)) = port.next() else {
-            return if port.ended { Poll::Ready(Incoming::End) } else { Poll::Pending };
-        };
-        Poll::Ready(match (self.take)(item) {
-            Element::Record { value, timestamp } => {
-                Incoming::Record { input: Tagged { value, tag }, timestamp, progress: None }
+        let next = self.port.borrow_mut().next();
+        Poll::Ready(match next {
+            Next::Fresh(batch, item) => {
+                let element = (self.take)(item);
+                self.fresh(batch, element)
             }
-            Element::Watermark(at) => {
-                if self.watermark.is_none_or(|last| last < at) {
-                    self.watermark = Some(at);
-                    self.controls.push_back(tag);
-                }
-                Incoming::Watermark(at)
-            }
-            Element::Idle => {
-                self.controls.push_back(tag);
-                Incoming::Idle
-            }
+            Next::Restored(batch, held) => self.restored(batch, held),
+            Next::Nothing => return Poll::Pending,
+            Next::End => Incoming::End,
         })
     }
 
     fn request(&mut self) -> Option<Request> {
-        None
+        let wanted = self.port.borrow().carry.as_ref().is_some_and(|carry| carry.to.is_some());
+        wanted.then_some(Request::Snapshot)
     }
 
     fn room(&mut self) -> usize {
@@ -155,7 +214,7 @@ where
     // Results are large: each function they do not pass is a copy less.
     #[inline(always)]
     fn emit(&mut self, outgoing: Outgoing<I, Shared<T>, O, E>) {
-        let (capability, element) = match outgoing {
+        let (batch, element) = match outgoing {
             Outgoing::Record { tag, completed } => {
                 let timestamp = completed.timestamp;
                 (Some(tag), Element::Record { value: completed, timestamp })
@@ -163,8 +222,8 @@ where
             Outgoing::Watermark(at) => (self.next_control(), Element::Watermark(at)),
             Outgoing::Idle => (self.next_control(), Element::Idle),
         };
-        if let (Some(capability), Some(record)) = (capability, (self.give)(element)) {
-            self.port.borrow_mut().place(&capability).push(record);
+        if let (Some(batch), Some(record)) = (batch, (self.give)(element)) {
+            self.port.borrow_mut().place(&batch).push(record);
         }
     }
 
@@ -177,5 +236,30 @@ where
         true
     }
 
-    fn snapshot(&mut self, _: inflight_core::Snapshot<&Tagged<I, Shared<T>>>) {}
+    /// Notes what is held of the epochs that have closed, here and in the queue, and moves it on to the one that is open.
+    fn snapshot(&mut self, snapshot: Snapshot<&Tagged<I, Shared<T>>>) {
+        let port = &mut *self.port.borrow_mut();
+        let Some((carry, to)) = port.carry.as_mut().and_then(|carry| carry.to.take().map(|to| (carry, to))) else {
+            return;
+        };
+        let mut controls = self.controls.iter();
+        let mut control = |held| controls.next().filter(|batch| batch.is_before(&to)).map(|_| held);
+        let queued = snapshot.elements.into_iter().filter_map(|held| match held {
+            inflight_core::Held::Record { input: Tagged { value, tag }, timestamp, progress } => {
+                tag.is_before(&to).then(|| Held::record(value.clone(), timestamp, progress))
+            }
+            inflight_core::Held::Watermark(at) => control(Held::Watermark(at.0)),
+            inflight_core::Held::Idle => control(Held::Idle),
+        });
+        carry.notes.extend(queued);
+        carry.note_restored(&to);
+        let waiting = port.batches.iter().filter(|(batch, _)| batch.is_before(&to));
+        let waiting = waiting.flat_map(|(_, records)| records.as_slice()).cloned().map(&self.take);
+        carry.notes.extend(waiting.map(|element| match element {
+            Element::Record { value, timestamp } => Held::record(value, timestamp, Progress::default()),
+            Element::Watermark(at) => Held::Watermark(at.0),
+            Element::Idle => Held::Idle,
+        }));
+        carry.move_on(&to);
+    }
 }

@@ -6,6 +6,7 @@ mod event_time;
 mod failures;
 mod flow;
 mod orders;
+mod recovery;
 mod wakes;
 mod workers;
 

@@ -1,0 +1,228 @@
+//! Pipelines over several workers that are broken off and go on from their checkpoint, with another number of workers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use inflight::driver::hashed;
+use inflight::{Function, Options, Order};
+use inflight_timely::pipeline::{
+    Cut, Ended, Id, Partition, Pipeline, Position, Produced, Recovery, Restored, Row, Sink, Source, Stage, Step, install,
+};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+use crate::clients::scrambled;
+use crate::runtime;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Record {
+    partition: u32,
+    number: u64,
+    /// What each step found.
+    found: Vec<u64>,
+}
+
+impl Row for Record {
+    fn id(&self) -> Id {
+        Id { partition: self.partition, number: self.number }
+    }
+}
+
+impl Record {
+    fn key(&self) -> u64 {
+        scrambled(self.number + u64::from(self.partition)) % 7
+    }
+}
+
+/// What survives: the output with how much of it counts, and the last checkpoint.
+#[derive(Default)]
+struct Disk {
+    output: Vec<Record>,
+    counts: usize,
+    checkpoint: Option<(u64, Vec<Position>, Vec<u8>)>,
+    complete: bool,
+}
+
+/// Numbers of each partition up to `records`.
+struct Numbers {
+    records: u64,
+    next: BTreeMap<u32, u64>,
+}
+
+impl Source<Record> for Numbers {
+    fn assign(&mut self, partition: Partition) {
+        let read = partition.position.map_or(0, |at| at.parse().unwrap());
+        self.next.insert(partition.index, read + 1);
+    }
+
+    fn produce(&mut self, most: u64) -> Produced<Record> {
+        let records = self.records;
+        let open: Vec<u32> = self.next.iter().filter(|(_, next)| **next <= records).map(|(at, _)| *at).collect();
+        let mut batch = Vec::new();
+        for partition in open {
+            let next = self.next.get_mut(&partition).unwrap();
+            while *next <= records && batch.len() < most.min(30) as usize {
+                batch.push(Record { partition, number: *next, found: Vec::new() });
+                *next += 1;
+            }
+        }
+        if batch.is_empty() { Produced::End } else { Produced::Records(batch) }
+    }
+
+    fn positions(&mut self) -> Vec<Position> {
+        let position = |(&partition, next): (&u32, &u64)| Position { partition, at: (next - 1).to_string() };
+        self.next.iter().map(position).collect()
+    }
+}
+
+struct Writer(Arc<Mutex<Disk>>, Option<u64>);
+
+impl Sink<Record> for Writer {
+    fn take(&mut self, records: &mut VecDeque<Record>) {
+        self.0.lock().unwrap().output.extend(records.drain(..));
+    }
+
+    fn checkpoint(&mut self, cut: Cut) {
+        let mut disk = self.0.lock().unwrap();
+        disk.counts = disk.output.len();
+        disk.complete = cut.last;
+        disk.checkpoint = Some((cut.epoch, cut.positions, (cut.encode)().unwrap()));
+        self.1 = Some(cut.epoch);
+    }
+
+    fn completed(&mut self) -> Option<u64> {
+        self.1
+    }
+}
+
+const PARTITIONS: u32 = 3;
+const RECORDS: u64 = 400;
+
+async fn look_up(record: Record) -> Result<u64, String> {
+    let millis = scrambled(record.number) % 8;
+    if millis < 4 {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+    Ok(record.number * 10 + record.found.len() as u64)
+}
+
+#[derive(Clone, Copy)]
+struct Plan {
+    orders: [Order; 3],
+    ordered: bool,
+}
+
+/// One stage of two steps, and one of one.
+fn pipeline<Shape: 'static, F: Function<Record, Shape, Output = u64, Error = String>>(
+    plan: Plan,
+    disk: &Arc<Mutex<Disk>>,
+    function: fn() -> F,
+) -> Pipeline<Record, F, Shape> {
+    let step = |order: Order| Step {
+        function: function(),
+        order,
+        key: order.is_keyed().then(|| hashed(Record::key)),
+        options: Options::new().capacity(60).concurrency(40),
+    };
+    let join = || {
+        Box::new(|parts: Vec<inflight::Completed<Record, u64, String>>| {
+            let mut record = parts[0].input.clone();
+            record.found.extend(parts.into_iter().map(|part| part.result.unwrap()));
+            Some(record)
+        }) as _
+    };
+    let (restored, positions) = {
+        let mut disk = disk.lock().unwrap();
+        let counts = disk.counts;
+        disk.output.truncate(counts);
+        match disk.checkpoint.clone() {
+            Some((epoch, at, carried)) => (Some(Restored { epoch, carried, from_the_first_stage: false }), at),
+            None => (None, Vec::new()),
+        }
+    };
+    let partitions = (0..PARTITIONS).map(|index| Partition {
+        index,
+        name: index.to_string(),
+        position: positions.iter().find(|at| at.partition == index).map(|at| at.at.clone()),
+    });
+    let disk = Arc::clone(disk);
+    Pipeline {
+        credits: 150,
+        source: Box::new(|_| Box::new(Numbers { records: RECORDS, next: BTreeMap::new() })),
+        stages: vec![
+            Stage { steps: vec![step(plan.orders[0]), step(plan.orders[1])], join: join() },
+            Stage { steps: vec![step(plan.orders[2])], join: join() },
+        ],
+        sink: Box::new(|_| Box::new(Writer(disk, None))),
+        ordered: plan.ordered,
+        partitions: partitions.collect(),
+        recovery: Some(Recovery { every: Duration::from_millis(3), restored }),
+    }
+}
+
+/// Runs until the end, or until the workers have looked so often.
+fn run(workers: usize, plan: Plan, disk: &Arc<Mutex<Disk>>, looks: i64, runtime: &Handle) {
+    let budget = Arc::new(AtomicI64::new(looks));
+    let complete = Arc::new(AtomicU64::new(0));
+    let (disk, runtime) = (Arc::clone(disk), runtime.clone());
+    let config = timely::Config::process(workers);
+    // Before any worker writes.
+    disk.lock().unwrap().complete = false;
+    let guards = timely::execute(config, move |worker| {
+        let installed = install(worker, pipeline(plan, &disk, || look_up), &runtime).unwrap();
+        let ended = installed.run(worker, |_| match budget.fetch_sub(1, Ordering::Relaxed) {
+            ..=0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        complete.fetch_add(u64::from(ended == Ended::Complete), Ordering::Relaxed);
+    });
+    drop(guards.unwrap());
+}
+
+/// Broken off again and again, with one, two or three workers in turn; then to the end.
+fn interrupted(plan: Plan, seed: u64) -> Vec<Record> {
+    let runtime = runtime();
+    let disk = Arc::new(Mutex::new(Disk::default()));
+    for round in 0.. {
+        assert!(round < 1_000, "it never ends");
+        let workers = 1 + scrambled(seed + round) % 3;
+        let looks = 20 + scrambled(seed * 31 + round) % (200 * (1 + round));
+        run(workers as usize, plan, &disk, looks as i64, runtime.handle());
+        if disk.lock().unwrap().complete {
+            break;
+        }
+    }
+    let disk = disk.lock().unwrap();
+    assert_eq!(disk.counts, disk.output.len());
+    disk.output.clone()
+}
+
+fn expected() -> Vec<Record> {
+    let record = |partition, number| Record { partition, number, found: vec![number * 10, number * 10, number * 10 + 2] };
+    (0..PARTITIONS).flat_map(|partition| (1..=RECORDS).map(move |number| record(partition, number))).collect()
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_in_any_order() {
+    let orders = [Order::Ordered, Order::Unordered, Order::KeyOrdered, Order::KeySerial];
+    for (seed, first) in (0..).zip(orders) {
+        let plan = Plan { orders: [first, Order::Unordered, orders[(seed as usize + 1) % 4]], ordered: false };
+        let mut output = interrupted(plan, seed);
+        output.sort();
+        assert_eq!(output, expected());
+    }
+}
+
+#[test]
+fn partitions_keep_their_order() {
+    for seed in 0..3 {
+        let plan = Plan { orders: [Order::Ordered; 3], ordered: true };
+        let mut output = interrupted(plan, seed);
+        // Stable: only the partitions are put apart.
+        output.sort_by_key(|record| record.partition);
+        assert_eq!(output, expected());
+    }
+}
