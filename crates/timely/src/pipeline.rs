@@ -177,27 +177,30 @@ pub struct Pipeline<R, F: Function<R, Shape>, Shape> {
     /// Of the whole source, with their positions; counts on worker 0 only.
     pub partitions: Vec<Partition>,
     /// How it makes checkpoints; `None`: not at all. The same on all workers but for `restored`, which counts on worker 0 only.
-    pub recovery: Option<Recovery>,
+    pub recovery: Option<Recovery<R>>,
 }
 
 /// How a pipeline makes checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovery {
+pub struct Recovery<R> {
     /// Between the beginnings of two epochs, at least.
     pub every: Duration,
     /// What a checkpoint held, to go on from there.
-    pub restored: Option<Restored>,
+    pub restored: Option<Restored<R>>,
 }
 
 /// What a checkpoint held, besides the positions of the partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub struct Restored<R> {
     /// [`Cut::epoch`].
     pub epoch: u64,
     /// What [`Cut::encode`] gave.
     pub carried: Vec<u8>,
     /// The stages have changed: records that were on their way begin with the first stage again, in the form they had.
     pub from_the_first_stage: bool,
+    /// What the sink got after the checkpoint, as far as somebody has recorded it: it gets that first and again as it was, and no look-up
+    /// is made for it. Otherwise empty.
+    pub recorded: Vec<R>,
 }
 
 /// Steps that do not need each other's results.
@@ -259,10 +262,12 @@ where
     let carry = recovery.is_some();
     let every = recovery.as_ref().map(|recovery| recovery.every);
     let restored = recovery.and_then(|recovery| recovery.restored).filter(|_| index == 0);
-    let mut beginning = Beginning { epoch: u64::from(carry), partitions, state: State::empty() };
+    let mut beginning = Beginning { epoch: u64::from(carry), partitions, state: State::empty(), recorded: Vec::new() };
     if let Some(restored) = restored {
         beginning.epoch = restored.epoch + 1;
         beginning.state = State::decode(&restored.carried)?;
+        beginning.state.forget(&restored.recorded);
+        beginning.recorded = restored.recorded;
         if restored.from_the_first_stage {
             let steps = stages.first().map_or(0, |stage| stage.steps.len());
             beginning.state.begin_again(steps as u32);

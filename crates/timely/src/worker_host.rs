@@ -6,15 +6,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::vec::IntoIter;
 
-use inflight::host::{Host, Incoming, Outgoing, Request, Tagged};
+use inflight::host::{Holdings, Host, Incoming, Outgoing, Request, Tagged};
 use inflight::{Completed, Element, Stats, Timestamp};
-use inflight_core::{Progress, Snapshot};
+use inflight_core::Progress;
 use timely::container::buffer::default_capacity;
 use timely::dataflow::operators::Capability;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp as Time;
 
-use crate::carried::Held;
+use crate::carried::{Done, Held};
 use crate::carry::{Batch, Carry, Shared};
 use crate::monitor::Monitor;
 
@@ -141,7 +141,7 @@ impl<T: Time + TotalOrder, D, R, I, O, E, Take, Give> WorkerHost<T, D, R, I, O, 
         Some(if batch.is_before(latest) { Batch::new(batch.capability().delayed(latest)) } else { batch })
     }
 
-    fn fresh(&mut self, batch: Shared<T>, element: Element<I>) -> Incoming<I, Shared<T>> {
+    fn fresh(&mut self, batch: Shared<T>, element: Element<I>) -> Incoming<I, Shared<T>, O, E> {
         match element {
             Element::Record { value, timestamp } => {
                 Incoming::Record { input: Tagged { value, tag: batch }, timestamp, progress: None }
@@ -160,18 +160,17 @@ impl<T: Time + TotalOrder, D, R, I, O, E, Take, Give> WorkerHost<T, D, R, I, O, 
         }
     }
 
-    fn restored(&mut self, batch: Shared<T>, held: Held<I, O, E>) -> Incoming<I, Shared<T>> {
+    fn restored(&mut self, batch: Shared<T>, held: Held<I, O, E>) -> Incoming<I, Shared<T>, O, E> {
         match held {
             Held::Record { input, timestamp, attempts, remaining } => Incoming::Record {
                 input: Tagged { value: input, tag: batch },
                 timestamp: timestamp.map(Timestamp),
                 progress: Some(Progress { attempts, remaining }),
             },
-            Held::Done(done) => Incoming::Record {
-                input: Tagged { value: done.input, tag: batch },
-                timestamp: None,
-                progress: None,
-            },
+            Held::Done(done) => {
+                let Completed { input, timestamp, result, attempts, elapsed } = done.into();
+                Incoming::Decided { input: Tagged { value: input, tag: batch }, timestamp, result, attempts, elapsed }
+            }
             Held::Watermark(at) => self.fresh(batch, Element::Watermark(Timestamp(at))),
             Held::Idle => self.fresh(batch, Element::Idle),
         }
@@ -189,7 +188,7 @@ where
     type Tag = Shared<T>;
 
     #[inline]
-    fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Incoming<I, Shared<T>>> {
+    fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Incoming<I, Shared<T>, O, E>> {
         let next = self.port.borrow_mut().next();
         Poll::Ready(match next {
             Next::Fresh(batch, item) => {
@@ -237,16 +236,24 @@ where
     }
 
     /// Notes what is held of the epochs that have closed, here and in the queue, and moves it on to the one that is open.
-    fn snapshot(&mut self, snapshot: Snapshot<&Tagged<I, Shared<T>>>) {
+    fn snapshot(&mut self, holdings: Holdings<'_, I, Shared<T>, O, E>) {
         let port = &mut *self.port.borrow_mut();
         let Some((carry, to)) = port.carry.as_mut().and_then(|carry| carry.to.take().map(|to| (carry, to))) else {
             return;
         };
         let mut controls = self.controls.iter();
         let mut control = |held| controls.next().filter(|batch| batch.is_before(&to)).map(|_| held);
-        let queued = snapshot.elements.into_iter().filter_map(|held| match held {
+        let copy_result = carry.copy_result;
+        let queued = holdings.elements.into_iter().filter_map(|held| match held {
             inflight_core::Held::Record { input: Tagged { value, tag }, timestamp, progress } => {
                 tag.is_before(&to).then(|| Held::record(value.clone(), timestamp, progress))
+            }
+            inflight_core::Held::Decided { input: Tagged { value, tag }, timestamp, outcome, attempts, elapsed } => {
+                let done = || {
+                    let (input, result) = (value.clone(), copy_result(outcome));
+                    Done::from(Completed { input, timestamp, result, attempts, elapsed })
+                };
+                tag.is_before(&to).then(|| Held::Done(done()))
             }
             inflight_core::Held::Watermark(at) => control(Held::Watermark(at.0)),
             inflight_core::Held::Idle => control(Held::Idle),

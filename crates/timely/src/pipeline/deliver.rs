@@ -44,6 +44,8 @@ pub(super) struct Beginning<R, O, E> {
     pub(super) epoch: u64,
     pub(super) partitions: Vec<Partition>,
     pub(super) state: State<R, O, E>,
+    /// For the sink, before everything else.
+    pub(super) recorded: Vec<R>,
 }
 
 /// Adds the far end. `conductor` is there on worker 0, and nowhere else.
@@ -111,8 +113,9 @@ pub(super) struct Conductor<R, O, E> {
 
 impl<R: Row, O: Storable, E: Storable> Conductor<R, O, E> {
     fn start(self, waker: Waker) -> Conducting<R, O, E> {
-        let Self { peers, sink, ordered, every, beginning: Beginning { epoch, partitions, state } } = self;
-        let words = (0..peers).map(|worker| (worker, start(worker, peers, epoch, &partitions, &state))).collect();
+        let Self { peers, sink, ordered, every, beginning } = self;
+        let words = (0..peers).map(|worker| (worker, beginning.start(worker, peers))).collect();
+        let Beginning { epoch, partitions, state, recorded } = beginning;
         let mut conducting = Conducting {
             peers,
             sink: sink(waker),
@@ -132,25 +135,25 @@ impl<R: Row, O: Storable, E: Storable> Conductor<R, O, E> {
             Carried::Whole(record) => Some(record),
             _ => None,
         });
-        conducting.arrive(whole);
+        // They cost no credits in this run.
+        conducting.arrive(recorded.into_iter(), |_| None);
+        conducting.arrive(whole, |record| Some(origin(record.id().partition, peers)));
         conducting
     }
 }
 
-/// What the source of a worker is told at the start.
-fn start<R: Row, O, E>(
-    worker: u64,
-    peers: u64,
-    epoch: u64,
-    partitions: &[Partition],
-    state: &State<R, O, E>,
-) -> Word {
-    let its_own = |partition: u32| origin(partition, peers) == worker;
-    let outstanding = state.outstanding().into_iter().filter(|(partition, _)| its_own(*partition));
-    Word::Start {
-        epoch,
-        partitions: partitions.iter().filter(|partition| its_own(partition.index)).cloned().collect(),
-        outstanding: outstanding.map(|(_, count)| count).sum(),
+impl<R: Row, O, E> Beginning<R, O, E> {
+    /// What the source of a worker is told at the start.
+    fn start(&self, worker: u64, peers: u64) -> Word {
+        let its_own = |partition: u32| origin(partition, peers) == worker;
+        let outstanding = self.state.outstanding().into_iter().filter(|(partition, _)| its_own(*partition));
+        let recorded = self.recorded.iter().map(Row::id).filter(|id| its_own(id.partition));
+        Word::Start {
+            epoch: self.epoch,
+            partitions: self.partitions.iter().filter(|partition| its_own(partition.index)).cloned().collect(),
+            outstanding: outstanding.map(|(_, count)| count).sum(),
+            recorded: recorded.collect(),
+        }
     }
 }
 
@@ -178,9 +181,9 @@ struct Conducting<R, O, E> {
     notes: Later<Vec<Note<R, O, E>>>,
     positions: BTreeMap<u32, String>,
     line: Option<Resequencer<R>>,
-    /// For the sink, and which worker each came from.
+    /// For the sink, and which worker each has a credit of.
     ready: VecDeque<R>,
-    origins: VecDeque<u64>,
+    origins: VecDeque<Option<u64>>,
     /// For the sources.
     words: Vec<To<Word>>,
 }
@@ -189,7 +192,8 @@ impl<R: Row, O: Storable, E: Storable> Conducting<R, O, E> {
     fn turn(&mut self, next: Option<u64>, cx: &mut Context<'_>) {
         loop {
             let batches: Vec<Vec<R>> = self.records.take(self.epoch).collect();
-            self.arrive(batches.into_iter().flatten());
+            let peers = self.peers;
+            self.arrive(batches.into_iter().flatten(), |record| Some(origin(record.id().partition, peers)));
             self.hand_over();
             let closed = next.is_none_or(|next| next > self.epoch);
             let phase = self.phase;
@@ -204,20 +208,19 @@ impl<R: Row, O: Storable, E: Storable> Conducting<R, O, E> {
     }
 
     /// Records of the epoch that is open.
-    fn arrive(&mut self, records: impl Iterator<Item = R>) {
+    fn arrive(&mut self, records: impl Iterator<Item = R>, origin: impl Fn(&R) -> Option<u64>) {
         let before = self.ready.len();
         match &mut self.line {
             Some(line) => records.for_each(|record| line.push(record, &mut self.ready)),
             None => self.ready.extend(records),
         }
-        let peers = self.peers;
-        self.origins.extend(self.ready.range(before..).map(|record| origin(record.id().partition, peers)));
+        self.origins.extend(self.ready.range(before..).map(origin));
     }
 
     fn hand_over(&mut self) {
         self.sink.take(&mut self.ready);
         let done = self.origins.len() - self.ready.len();
-        let grants = grants(self.origins.drain(..done));
+        let grants = grants(self.origins.drain(..done).flatten());
         self.words.extend(grants.into_iter().map(|(worker, count)| (worker, Word::Credits(count))));
     }
 

@@ -1,5 +1,6 @@
 //! The source of each worker: it reads the partitions it is given, spends a credit for each record, and turns epochs when it is told.
 
+use std::collections::HashSet;
 use std::task::Waker;
 
 use timely::container::CapacityContainerBuilder;
@@ -9,7 +10,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
-use super::{Partition, Position, Produced, Row, Source, StartSource};
+use super::{Id, Partition, Position, Produced, Row, Source, StartSource};
 use crate::back::To;
 use crate::wake::Turns;
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,9 @@ use serde::{Deserialize, Serialize};
 /// What the coordinator says to a source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Word {
-    /// Begin, in this epoch, with these partitions; `outstanding` of their records are on their way already.
-    Start { epoch: u64, partitions: Vec<Partition>, outstanding: u64 },
+    /// Begin, in this epoch, with these partitions; `outstanding` of their records are on their way already, and those that are
+    /// recorded are not to be sent at all.
+    Start { epoch: u64, partitions: Vec<Partition>, outstanding: u64, recorded: Vec<Id> },
     /// So many records have arrived.
     Credits(u64),
     /// The next epoch begins.
@@ -84,6 +86,7 @@ struct Reading<R> {
     all: i64,
     /// Below zero: more records than that were carried into this run.
     credits: i64,
+    recorded: HashSet<Id>,
     epochs: bool,
     started: bool,
     ended: bool,
@@ -93,13 +96,15 @@ impl<R: Row> Reading<R> {
     fn new(credits: u64, epochs: bool, start: StartSource<R>, waker: Waker) -> Self {
         assert!(credits > 0, "a source without credits never produces anything");
         let all = i64::try_from(credits).unwrap_or(i64::MAX);
-        Self { source: start(waker), all, credits: all, epochs, started: false, ended: false }
+        let recorded = HashSet::new();
+        Self { source: start(waker), all, credits: all, recorded, epochs, started: false, ended: false }
     }
 
     fn hear(&mut self, word: Word, open: &mut Option<Open>) {
         match word {
             Word::Credits(count) => self.credits += signed(count),
-            Word::Start { epoch, partitions, outstanding } => {
+            Word::Start { epoch, partitions, outstanding, recorded } => {
+                self.recorded.extend(recorded);
                 self.credits -= signed(outstanding);
                 partitions.into_iter().for_each(|partition| self.source.assign(partition));
                 self.started = true;
@@ -112,10 +117,13 @@ impl<R: Row> Reading<R> {
     fn produce(&mut self) -> Option<Vec<R>> {
         let most = u64::try_from(self.credits).ok().filter(|credits| *credits > 0 && self.started && !self.ended)?;
         match self.source.produce(most) {
-            Produced::Records(records) => {
+            Produced::Records(mut records) => {
                 let spent = records.len() as u64;
                 assert!(spent <= most, "a source with {most} credits produced {spent} records");
-                self.credits -= signed(spent);
+                if !self.recorded.is_empty() {
+                    records.retain(|record| !self.recorded.remove(&record.id()));
+                }
+                self.credits -= signed(records.len() as u64);
                 Some(records)
             }
             Produced::Nothing => None,

@@ -61,6 +61,12 @@ impl<R: Row, O, E> State<R, O, E> {
         Self { next: Vec::new(), carried: Vec::new() }
     }
 
+    /// These are not on their way any more.
+    pub(super) fn forget(&mut self, records: &[R]) {
+        let gone: BTreeSet<Id> = records.iter().map(Row::id).collect();
+        self.carried.retain(|carried| carried.record().is_none_or(|record| !gone.contains(&record.id())));
+    }
+
     /// The records on their way: a record may be in several steps at a time.
     pub(super) fn ids(&self) -> BTreeSet<Id> {
         self.carried.iter().filter_map(Carried::record).map(Row::id).collect()

@@ -54,7 +54,7 @@ struct Numbers {
 
 impl Source<Record> for Numbers {
     fn assign(&mut self, partition: Partition) {
-        let read = partition.position.map_or(0, |at| at.parse().unwrap());
+        let read = partition.position.map_or(0, |at| at.parse().expect("a number"));
         self.next.insert(partition.index, read + 1);
     }
 
@@ -63,7 +63,7 @@ impl Source<Record> for Numbers {
         let open: Vec<u32> = self.next.iter().filter(|(_, next)| **next <= records).map(|(at, _)| *at).collect();
         let mut batch = Vec::new();
         for partition in open {
-            let next = self.next.get_mut(&partition).unwrap();
+            let next = self.next.get_mut(&partition).expect("an open partition");
             while *next <= records && batch.len() < most.min(30) as usize {
                 batch.push(Record { partition, number: *next, found: Vec::new() });
                 *next += 1;
@@ -82,14 +82,14 @@ struct Writer(Arc<Mutex<Disk>>, Option<u64>);
 
 impl Sink<Record> for Writer {
     fn take(&mut self, records: &mut VecDeque<Record>) {
-        self.0.lock().unwrap().output.extend(records.drain(..));
+        self.0.lock().expect("no panic").output.extend(records.drain(..));
     }
 
     fn checkpoint(&mut self, cut: Cut) {
-        let mut disk = self.0.lock().unwrap();
+        let mut disk = self.0.lock().expect("no panic");
         disk.counts = disk.output.len();
         disk.complete = cut.last;
-        disk.checkpoint = Some((cut.epoch, cut.positions, (cut.encode)().unwrap()));
+        disk.checkpoint = Some((cut.epoch, cut.positions, (cut.encode)().expect("it can be stored")));
         self.1 = Some(cut.epoch);
     }
 
@@ -130,16 +130,16 @@ fn pipeline<Shape: 'static, F: Function<Record, Shape, Output = u64, Error = Str
     let join = || {
         Box::new(|parts: Vec<inflight::Completed<Record, u64, String>>| {
             let mut record = parts[0].input.clone();
-            record.found.extend(parts.into_iter().map(|part| part.result.unwrap()));
+            record.found.extend(parts.into_iter().map(|part| part.result.expect("found")));
             Some(record)
         }) as _
     };
     let (restored, positions) = {
-        let mut disk = disk.lock().unwrap();
+        let mut disk = disk.lock().expect("no panic");
         let counts = disk.counts;
         disk.output.truncate(counts);
         match disk.checkpoint.clone() {
-            Some((epoch, at, carried)) => (Some(Restored { epoch, carried, from_the_first_stage: false }), at),
+            Some((epoch, at, carried)) => (Some(Restored { epoch, carried, from_the_first_stage: false, recorded: Vec::new() }), at),
             None => (None, Vec::new()),
         }
     };
@@ -170,16 +170,16 @@ fn run(workers: usize, plan: Plan, disk: &Arc<Mutex<Disk>>, looks: i64, runtime:
     let (disk, runtime) = (Arc::clone(disk), runtime.clone());
     let config = timely::Config::process(workers);
     // Before any worker writes.
-    disk.lock().unwrap().complete = false;
+    disk.lock().expect("no panic").complete = false;
     let guards = timely::execute(config, move |worker| {
-        let installed = install(worker, pipeline(plan, &disk, || look_up), &runtime).unwrap();
+        let installed = install(worker, pipeline(plan, &disk, || look_up), &runtime).expect("it can be read");
         let ended = installed.run(worker, |_| match budget.fetch_sub(1, Ordering::Relaxed) {
             ..=0 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
         complete.fetch_add(u64::from(ended == Ended::Complete), Ordering::Relaxed);
     });
-    drop(guards.unwrap());
+    drop(guards.expect("workers"));
 }
 
 /// Broken off again and again, with one, two or three workers in turn; then to the end.
@@ -191,11 +191,11 @@ fn interrupted(plan: Plan, seed: u64) -> Vec<Record> {
         let workers = 1 + scrambled(seed + round) % 3;
         let looks = 20 + scrambled(seed * 31 + round) % (200 * (1 + round));
         run(workers as usize, plan, &disk, looks as i64, runtime.handle());
-        if disk.lock().unwrap().complete {
+        if disk.lock().expect("no panic").complete {
             break;
         }
     }
-    let disk = disk.lock().unwrap();
+    let disk = disk.lock().expect("no panic");
     assert_eq!(disk.counts, disk.output.len());
     disk.output.clone()
 }
