@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::vec::IntoIter;
 
-use inflight::host::{Host, Incoming, Outgoing, Request, Tagged};
+use inflight::host::{Holdings, Host, Incoming, Outgoing, Request, Tagged};
 use inflight::{Completed, Element, Stats, Timestamp};
 use timely::container::buffer::default_capacity;
 use timely::dataflow::operators::Capability;
@@ -121,7 +121,7 @@ where
     type Tag = Shared<T>;
 
     #[inline]
-    fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Incoming<I, Shared<T>>> {
+    fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Incoming<I, Shared<T>, O, E>> {
         let mut port = self.port.borrow_mut();
         let Some((tag, item)) = port.next() else {
             return if port.ended { Poll::Ready(Incoming::End) } else { Poll::Pending };
@@ -177,5 +177,5 @@ where
         true
     }
 
-    fn snapshot(&mut self, _: inflight_core::Snapshot<&Tagged<I, Shared<T>>>) {}
+    fn snapshot(&mut self, _: Holdings<'_, I, Shared<T>, O, E>) {}
 }
