@@ -161,7 +161,7 @@ fn row((record, number): (Record, u64)) -> Row {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use inflight_connectors::Progress;
+    use inflight_connectors::{Position, Progress};
     use serde_json::json;
 
     use super::*;
@@ -249,6 +249,10 @@ mod tests {
 
         fn progress(&self) -> Progress {
             Progress::default()
+        }
+
+        fn position(&self) -> Position {
+            Position::default()
         }
     }
 
