@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 mod deny;
 mod main_job;
+mod servers;
 mod source;
 mod step;
 mod test;
@@ -14,6 +15,7 @@ mod workspace;
 const USAGE: &str = "\
 usage: cargo xtask test [--quick] [STEP]...   every check, or only those named; --quick: what takes seconds once built
        cargo xtask test --list                the names of the steps
+       cargo xtask servers                    the servers that tests ask for, until Enter is pressed
        cargo xtask tidy                       layers, lengths, names, clocks, links";
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["test", rest @ ..] => test::run(rest),
+        ["servers"] => workspace::Workspace::read().and_then(|workspace| servers::run(&workspace.target)),
         ["tidy"] => tidy::run(),
         _ => Err(USAGE.to_owned()),
     };

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::step::{Outcome, Step, call, run_all};
+use crate::servers::Servers;
+use crate::step::{Outcome, Step, Trouble, call, run_all};
 use crate::workspace::{Package, Workspace, cargo, root};
 use crate::{deny, main_job, tidy};
 
@@ -86,8 +87,15 @@ fn doc() -> Outcome {
 
 /// All but the simulation, which is too slow without optimisation and switches the core's mutants on, for all.
 fn test() -> Outcome {
-    let features = additions(&Workspace::read()?);
-    call(cargo().args(["test", "--workspace", "--exclude", "inflight-sim", "--no-fail-fast", "--features", &features]))
+    let workspace = Workspace::read()?;
+    let features = additions(&workspace);
+    let servers = Servers::start(&workspace.target);
+    call(
+        cargo()
+            .args(["test", "--workspace", "--exclude", "inflight-sim", "--no-fail-fast", "--features", &features])
+            .envs(servers.variables()),
+    )?;
+    servers.missing().map_or(Ok(()), |what| Err(Trouble::Skipped(what)))
 }
 
 /// All features that only add something.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::EXIT_CODES;
 use crate::units::Period;
@@ -65,7 +65,9 @@ Progress, summary and errors go to standard error.
 Examples:
   inflight run flights.yaml                               as the file says
   inflight run flights.yaml --limit 100 --sink -          the first 100 records, to standard output
-  zcat more.csv.gz | inflight run flights.yaml --source - from standard input, in the format of the file's own source";
+  zcat more.csv.gz | inflight run flights.yaml --source - from standard input, in the format of the file's own source
+  inflight run flights.yaml --checkpoint state            go on after a crash where the last checkpoint left off
+  inflight run flights.yaml --hosts hosts.txt --process 1 the second of several processes that share the work";
 
 const SCHEMA_HELP: &str = "\
 For the YAML language server, write the schema to a file and name it in the first line of a pipeline:
@@ -83,7 +85,7 @@ pub struct RunArgs {
     /// Write this instead of the sink that the pipeline names; `-` is standard output.
     #[arg(long, value_name = "PATH")]
     pub sink: Option<PathBuf>,
-    /// Stop after this many records of the source.
+    /// Stop after this many records of the source. With checkpoints, the next run goes on behind them.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Show neither progress nor summary, only errors.
@@ -95,8 +97,63 @@ pub struct RunArgs {
     /// After the first signal, how long to wait for what is in flight.
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = period)]
     pub drain_limit: Period,
+    /// Look up on this many threads, in each process.
+    #[arg(long, value_name = "N", help_heading = SCALE)]
+    pub workers: Option<usize>,
+    /// How many processes run the pipeline together: as many as there are hosts.
+    #[arg(long, value_name = "N", help_heading = SCALE)]
+    pub processes: Option<usize>,
+    /// Which of the processes this one is, from 0. A name with a number at its end, as pods of a StatefulSet have, is that
+    /// number: `flights-2` is 2.
+    #[arg(long, value_name = "I", env = "INFLIGHT_PROCESS", value_parser = process, help_heading = SCALE)]
+    pub process: Option<usize>,
+    /// A file that says where each process listens: one `host:port` in each line.
+    #[arg(long, value_name = "FILE", env = "INFLIGHT_HOSTS", help_heading = SCALE)]
+    pub hosts: Option<PathBuf>,
+    /// Write checkpoints into this folder, and go on from what is there.
+    #[arg(long, value_name = "DIR", help_heading = RECOVERY)]
+    pub checkpoint: Option<PathBuf>,
+    /// Begin anew, whatever checkpoints are there. They are replaced as the new run writes its own.
+    #[arg(long, help_heading = RECOVERY, conflicts_with = "accept")]
+    pub from_scratch: bool,
+    /// Go on from the checkpoint though this part of the pipeline has changed since. May be repeated.
+    #[arg(long, value_name = "PART", value_enum, help_heading = RECOVERY)]
+    pub accept: Vec<Accept>,
+}
+
+const SCALE: &str = "Several threads, several processes";
+const RECOVERY: &str = "Recovery";
+
+/// A part of the pipeline that may differ from what a checkpoint was written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Accept {
+    /// The steps: records that were in flight go through all steps of the pipeline as it is now, with what they had.
+    Enrich,
+    /// The source: it goes on behind what was read of each file of the same name; other files are read from their start.
+    Source,
+    /// The sink or the dead letters: the new output begins with what comes from now on.
+    Sink,
+}
+
+/// `2`, or a name with that at its end: `flights-2`.
+fn process(text: &str) -> Result<usize, String> {
+    let number = text.rsplit_once('-').map_or(text, |(_, number)| number);
+    number.parse().map_err(|_| "write a number from 0, or a name that ends in one, such as flights-2".to_owned())
 }
 
 fn period(text: &str) -> Result<Period, String> {
     Period::parse(text).map_err(|error| error.replace('\n', "; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_a_number_or_a_name_with_one_at_its_end() {
+        assert_eq!(["0", "7", "flights-2", "my-app-10"].map(process), [Ok(0), Ok(7), Ok(2), Ok(10)]);
+        for text in ["", "flights", "flights-", "-", "2-x", "1.5"] {
+            assert!(process(text).is_err(), "{text}");
+        }
+    }
 }

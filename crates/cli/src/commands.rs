@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, Command, RunArgs};
+use crate::change::change;
 use crate::exit::Exit;
 use crate::explain::explain;
-use crate::file::{LoadError, STANDARD};
+use crate::file::LoadError;
 use crate::pipeline::Pipeline;
 use crate::run::{RunOptions, run};
 use crate::schema::schema;
@@ -73,38 +74,22 @@ fn counted(number: usize, what: &str) -> String {
 
 fn run_pipeline(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut pipeline = Pipeline::load(&args.file)?;
-    // Paths of the command line start where it was typed, not at the folder of the file. What has no name that tells its format has that
-    // of the pipeline's own.
-    if let Some(path) = args.source {
-        if path == Path::new(STANDARD) {
-            pipeline.source.format = pipeline.source.format().ok();
-        }
-        pipeline.source.path = path;
-        if let Err(error) = pipeline.source.check() {
-            report(&anyhow::anyhow!("--source: {error}"));
-            return Ok(Exit::Usage.into());
-        }
-    }
-    if let Some(path) = args.sink {
-        if path == Path::new(STANDARD) {
-            pipeline.sink.format = pipeline.sink.format().ok();
-        }
-        pipeline.sink.path = path;
-        if let Err(error) = pipeline.sink.check() {
-            report(&anyhow::anyhow!("--sink: {error}"));
-            return Ok(Exit::Usage.into());
-        }
-    }
-    if pipeline.overwrites_its_source() {
-        report(&anyhow::anyhow!("the sink would overwrite the file that the source reads"));
+    if let Err(wrong) = change(&mut pipeline, &args) {
+        report(&anyhow::anyhow!(pipeline.secrets.hide(&wrong)));
         return Ok(Exit::Usage.into());
     }
     let tables = set_up(&pipeline, Build::IfMissing)?;
     if let Some(tables) = tables.filter(|tables| tables.built() && !args.quiet) {
         tell(&tables.to_string());
     }
-    let options =
-        RunOptions { limit: args.limit, quiet: args.quiet, strict: args.strict, drain_limit: args.drain_limit.0 };
+    let options = RunOptions {
+        limit: args.limit,
+        quiet: args.quiet,
+        strict: args.strict,
+        drain_limit: args.drain_limit.0,
+        from_scratch: args.from_scratch,
+        accept: args.accept,
+    };
     let secrets = pipeline.secrets.clone();
     run(pipeline, options).map_err(|error| anyhow::anyhow!(secrets.hide(&format!("{error:#}"))))
 }

@@ -3,16 +3,18 @@
 //! What is printed is a pipeline file again (the plan stands in comments), so it can be kept, compared and run, except
 //! for the secrets.
 
+use std::fmt;
 use std::path::Path;
 
+use inflight_connectors::file::FileSinkConfig;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use serde_saphyr::{FlowMap, FlowSeq};
 
 use crate::entries::Entries;
 use crate::fault::listed;
-use crate::file::STANDARD;
-use crate::pipeline::{Lookup, Pipeline, Step};
+use crate::file::{Hosts, STANDARD};
+use crate::pipeline::{Checkpoint, Lookup, Pipeline, Step, WORKERS};
 use crate::units::Period;
 use crate::variables::{HIDDEN, Secrets};
 
@@ -53,6 +55,27 @@ fn normalised(pipeline: &Pipeline) -> anyhow::Result<Value> {
             (sink.format, sink.compression) = (Some(sink.format()?), Some(sink.compression()));
             add(name, end(serde_json::to_value(sink)?, "stdout", &pipeline.folder));
         }
+    }
+    if let Some(Checkpoint { dir, every, keep, replay }) = &pipeline.checkpoint {
+        let dir = typed(dir, &pipeline.folder);
+        add("checkpoint", json!({ "dir": dir, "every": Period(*every), "keep": keep, "replay": replay }));
+    }
+    add("workers", pipeline.workers.into());
+    if let Some(cluster) = &pipeline.cluster {
+        let hosts = match &cluster.hosts {
+            Hosts::File(path) => typed(path, &pipeline.folder).into(),
+            Hosts::List(list) => json!(list),
+        };
+        let (connect_within, silent_after) = (Period(cluster.connect_within), Period(cluster.silent_after));
+        add(
+            "cluster",
+            without_nulls(json!({
+                "hosts": hosts,
+                "process": cluster.process,
+                "connect_within": connect_within,
+                "silent_after": silent_after,
+            })),
+        );
     }
     Ok(Value::Object(sections))
 }
@@ -163,11 +186,75 @@ fn plan(pipeline: &Pipeline, normal: &Value) -> Vec<String> {
         }
     }
     lines.push("  |".to_owned());
-    lines.push(format!("sink      {}", end_in_words(&normal["sink"])));
-    if let Some(dead_letter) = normal.get("dead_letter") {
-        lines.push(format!("dead      {}", end_in_words(dead_letter)));
+    let promised = |sink: &FileSinkConfig| match &pipeline.checkpoint {
+        Some(_) => format!("; {}", Guarantee::of(sink)),
+        None => String::new(),
+    };
+    lines.push(format!("sink      {}{}", end_in_words(&normal["sink"]), promised(&pipeline.sink)));
+    if let (Some(dead_letter), Some(config)) = (normal.get("dead_letter"), &pipeline.dead_letter) {
+        lines.push(format!("dead      {}{}", end_in_words(dead_letter), promised(config)));
+    }
+    lines.extend(who_runs_it(pipeline, normal));
+    lines
+}
+
+/// Threads, processes and recovery, where they are other than one, one and none.
+fn who_runs_it(pipeline: &Pipeline, normal: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let workers = (pipeline.workers > WORKERS).then(|| format!("{} workers", text(&normal["workers"])));
+    let processes = pipeline.cluster.as_ref().map(|_| match &normal["cluster"]["hosts"] {
+        Value::Array(list) => format!("{} processes", list.len()),
+        path => format!("processes on the hosts in {}", text(path)),
+    });
+    match (workers, processes) {
+        (None, None) => {}
+        (Some(workers), None) => lines.push(format!("run by    {workers}; what a step may hold and call, each may")),
+        (None, Some(processes)) => {
+            lines.push(format!("run by    {processes}; what a step may hold and call, each may; process 0 writes"));
+        }
+        (Some(workers), Some(processes)) => lines.push(format!(
+            "run by    {workers} in each of {processes}; what a step may hold and call, each worker may; process 0 writes"
+        )),
+    }
+    if pipeline.checkpoint.is_some() {
+        let checkpoint = &normal["checkpoint"];
+        let [dir, every, keep] = ["dir", "every", "keep"].map(|key| text(&checkpoint[key]));
+        lines.push(format!("recovery  a checkpoint every {every} in {dir}, the last {keep} kept"));
     }
     lines
+}
+
+/// What a sink holds after crashes, with the reason, in words.
+enum Guarantee {
+    File,
+    Standard,
+    Stream,
+}
+
+impl Guarantee {
+    fn of(sink: &FileSinkConfig) -> Self {
+        // What is there already tells: a pipe or a device is written as it is.
+        match std::fs::metadata(&sink.path) {
+            _ if sink.path == Path::new(STANDARD) => Self::Standard,
+            Ok(there) if !there.is_file() && !there.is_dir() => Self::Stream,
+            _ => Self::File,
+        }
+    }
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "exactly once: after a crash, what no checkpoint covers is cut off before the run goes on",
+            Self::Standard => {
+                "at least once: what was written cannot be taken back, so after a crash some of it comes again"
+            }
+            Self::Stream => {
+                "at least once: it is no file, so what was written cannot be taken back, and comes again after a crash"
+            }
+        })
+    }
 }
 
 fn end_in_words(end: &Value) -> String {

@@ -3,24 +3,28 @@
 //! These types say what a file may look like and no more; whether it makes sense is decided in [`crate::pipeline`].
 //! Their comments are what `inflight schema` shows in an editor.
 
+mod checkpoint;
+mod cluster;
+mod ends;
 mod sections;
+mod step;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use inflight_connectors::FieldPath;
-use inflight_connectors::file::{ColumnType, Compression, FileSinkConfig, FileSourceConfig, Format, MAX_LINE_BYTES};
-use inflight_connectors::sqlite::{SqliteLoadConfig, SqliteLookupConfig, SqliteTableConfig};
-use schemars::{JsonSchema, Schema};
+use inflight_connectors::sqlite::{SqliteLoadConfig, SqliteTableConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
+pub use self::checkpoint::{Checkpoint, Replay};
+pub use self::cluster::{Cluster, Hosts};
+pub use self::ends::{STANDARD, Sink, Source, Stdin, Stdout};
 use self::sections::sections;
+pub use self::step::{Batch, OnError, OnMissing, Order, Retries, RetryOn, Step};
 use crate::entries::Entries;
 use crate::fault::{Fault, Faults};
-use crate::number_or::NumberOr;
-use crate::units::{Count, Period, PeriodRange, RetryCount};
+use crate::units::Count;
 use crate::variables::{NoVariables, ProcessVariables, Secrets, Variables, substitute};
 use crate::yaml::{self, Node, Value};
 
@@ -151,106 +155,14 @@ pub struct Sections {
     pub sink: Sink,
     /// Where records go that a look-up gives up, with the reason. Required when any step says `dead_letter`.
     pub dead_letter: Option<Sink>,
-}
-
-/// Where records come from.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(transform = |schema: &mut Schema| word_alone(schema, "stdin"))]
-pub enum Source {
-    /// A file: JSON lines or CSV, plain or gzip.
-    File(FileSourceConfig),
-    /// Standard input.
-    Stdin(Stdin),
-}
-
-/// Where records go.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(transform = |schema: &mut Schema| word_alone(schema, "stdout"))]
-pub enum Sink {
-    /// A file: JSON lines or CSV, plain or gzip. It gets its name when it is complete.
-    File(FileSinkConfig),
-    /// Standard output.
-    Stdout(Stdout),
-}
-
-/// Records from standard input.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Stdin {
-    /// Default: JSON lines.
-    pub format: Option<Format>,
-    /// Default: none.
-    pub compression: Option<Compression>,
-    /// CSV only: what separates fields. Default: a comma.
-    pub delimiter: Option<char>,
-    /// CSV only: texts that stand for no value, such as `NA`, in any column. Default: none.
-    #[serde(default)]
-    pub null: Vec<String>,
-    /// CSV only: types of columns. Columns not named here are text.
-    #[serde(default)]
-    pub columns: BTreeMap<String, ColumnType>,
-    /// Longest line, or longest CSV record, in bytes. Default: 16 MiB.
-    pub max_line_bytes: Option<usize>,
-}
-
-/// Records to standard output.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Stdout {
-    /// Default: JSON lines.
-    pub format: Option<Format>,
-    /// Default: none.
-    pub compression: Option<Compression>,
-    /// CSV only: what separates fields. Default: a comma.
-    pub delimiter: Option<char>,
-    /// CSV only: the text written for no value. Default: an empty field.
-    pub null: Option<String>,
-}
-
-/// `stdin` is the same as `stdin: {}`.
-fn word_alone(schema: &mut Schema, word: &str) {
-    if let Some(choices) = schema.get_mut("oneOf").and_then(serde_json::Value::as_array_mut) {
-        choices.push(json!({ "const": word }));
-    }
-}
-
-/// The path that stands for standard input and output.
-pub const STANDARD: &str = "-";
-
-impl Source {
-    /// The same for the connector, which calls standard input `-`.
-    pub fn into_config(self) -> FileSourceConfig {
-        match self {
-            Self::File(config) => config,
-            Self::Stdin(stdin) => FileSourceConfig {
-                path: STANDARD.into(),
-                format: stdin.format,
-                compression: stdin.compression,
-                delimiter: stdin.delimiter,
-                null: stdin.null,
-                columns: stdin.columns,
-                max_line_bytes: stdin.max_line_bytes.unwrap_or(MAX_LINE_BYTES),
-            },
-        }
-    }
-}
-
-impl Sink {
-    /// The same for the connector, which calls standard output `-`.
-    pub fn into_config(self) -> FileSinkConfig {
-        match self {
-            Self::File(config) => config,
-            Self::Stdout(stdout) => FileSinkConfig {
-                path: STANDARD.into(),
-                format: stdout.format,
-                compression: stdout.compression,
-                delimiter: stdout.delimiter,
-                null: stdout.null,
-            },
-        }
-    }
+    /// Recovery: what a run has done is written down as it goes, so that after a crash the next run goes on from there.
+    /// Default: none, and a run that was interrupted begins anew.
+    pub checkpoint: Option<Checkpoint>,
+    /// Threads that look up at the same time, in each process. Limits of a step, such as `concurrency`, are for each of
+    /// them. Default: 1.
+    pub workers: Option<Count>,
+    /// Several processes, on one machine or many, that run the pipeline together. Default: one process.
+    pub cluster: Option<Cluster>,
 }
 
 /// What is built once, before the first run.
@@ -278,125 +190,10 @@ impl SqliteSetup {
     }
 }
 
-/// One look-up for each record.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// Look up rows of a table in an SQLite database. (The only system so far.)
-    pub sqlite: Option<SqliteLookupConfig>,
-    /// What to look up: columns of the table, each with the field of the record that it must equal, as in
-    /// `{ tailnum: .tailnum }`. A field of another step's result (`.plane.model`) makes this step run after that one.
-    /// A record in which one of the fields is missing or null counts as missing, without a call.
-    pub key: Entries<FieldPath>,
-    /// In which order records leave. Default: `input`.
-    #[serde(default)]
-    pub order: Order,
-    /// Most records held at a time, waiting, on the wire, or waiting for their turn to leave: what bounds memory.
-    /// Default: as many as the calls can carry, and 1024 at least.
-    pub capacity: Option<Count>,
-    /// Most calls on the wire at a time. Default: 16, or `capacity` if that is less.
-    pub concurrency: Option<Count>,
-    /// How long one attempt may take. Default: 1s, or `deadline` if that is less.
-    pub timeout: Option<Period>,
-    /// How long a record may take in all, from its admission: attempts, pauses and waits. Default: 5 times `timeout`.
-    pub deadline: Option<Period>,
-    /// How often to try again: a number, or more in detail. Default: 3.
-    pub retries: Option<NumberOr<RetryCount, Retries>>,
-    /// Most records that share a call: a number, or more in detail. Default: 100, or `capacity` if that is less.
-    /// Nothing waits for a batch to fill as long as no call is on the wire.
-    pub batch: Option<NumberOr<Count, Batch>>,
-    /// What becomes of a record for which the system has no answer. Default: `keep`, since having no answer is an
-    /// answer, counted as missing and never as failed.
-    #[serde(default)]
-    pub on_missing: OnMissing,
-    /// What becomes of a record whose look-up failed, after all retries. Default: `fail`, so that nothing is lost or
-    /// left incomplete unless the file says so.
-    #[serde(default)]
-    pub on_error: OnError,
-}
-
-/// In which order records leave a step.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// As they came.
-    #[default]
-    Input,
-    /// Records of one key as they came; keys do not wait for each other.
-    Key,
-    /// As `key`, and calls of one key are made one after the other.
-    KeySerial,
-    /// As they are finished.
-    None,
-}
-
-/// How often, when and why to try again.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Retries {
-    /// Most attempts after the first. 0 is none. Default: 3.
-    pub max: Option<RetryCount>,
-    /// The pause before the first retry, doubled for each one after it, up to the second duration, and shortened at
-    /// random. Default: 50ms..2s.
-    pub backoff: Option<PeriodRange>,
-    /// Which failures are worth another attempt. Default: [timeout, busy].
-    pub on: Option<Vec<RetryOn>>,
-}
-
-/// A failure that may be gone a little later.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RetryOn {
-    /// The attempt took longer than `timeout`.
-    Timeout,
-    /// The system said that it is busy.
-    Busy,
-}
-
-/// How records share calls.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Batch {
-    /// Most records in one call. Default: 100, or `capacity` if that is less.
-    pub size: Option<Count>,
-    /// How long a part-filled call waits for more records while others are on the wire. Default: 2ms.
-    pub linger: Option<Period>,
-}
-
-/// What becomes of a record for which the system has no answer.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnMissing {
-    /// It goes on, with null in the place of the result.
-    #[default]
-    Keep,
-    /// It is dropped, and counted.
-    Drop,
-    /// It goes to the dead letters.
-    DeadLetter,
-    /// The run fails.
-    Fail,
-}
-
-/// What becomes of a record whose look-up failed.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnError {
-    /// The run fails.
-    #[default]
-    Fail,
-    /// It goes on, with null in the place of the result.
-    Keep,
-    /// It goes to the dead letters.
-    DeadLetter,
-    /// It is dropped, and counted.
-    Drop,
-    /// It goes on, with this in the place of the result.
-    Default(serde_json::Map<String, serde_json::Value>),
-}
-
 #[cfg(test)]
 mod tests {
+    use inflight_connectors::file::{FileSinkConfig, FileSourceConfig};
+
     use super::*;
 
     const MINIMAL: &str =

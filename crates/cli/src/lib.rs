@@ -11,6 +11,7 @@
 
 pub mod advice;
 pub mod args;
+mod change;
 pub mod commands;
 mod decode;
 pub mod entries;

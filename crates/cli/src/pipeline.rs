@@ -3,6 +3,8 @@
 //! [`crate::file`] says what was typed; [`Pipeline::check`] is the one way from there to here. What runs a pipeline
 //! need not ask anything twice.
 
+mod checkpoint;
+mod cluster;
 mod step;
 
 use std::path::{Path, PathBuf};
@@ -10,10 +12,15 @@ use std::path::{Path, PathBuf};
 use inflight_connectors::file::{FileSinkConfig, FileSourceConfig};
 
 use crate::fault::{Fault, Faults, suggestion};
-use crate::file::{self, Document, File, LoadError, OnError, OnMissing, STANDARD, Setup, SqliteSetup, Step as Typed};
+use crate::file::{
+    self, Document, File, Hosts, LoadError, OnError, OnMissing, STANDARD, Setup, SqliteSetup, Step as Typed,
+};
 use crate::stages::stages;
+use crate::units::Count;
 use crate::variables::Secrets;
 
+pub use self::checkpoint::{Checkpoint, EVERY, KEEP, KEEP_MAX, KEEP_MIN, NoRecovery};
+pub use self::cluster::{CONNECT_WITHIN, Cluster, PROCESSES_MAX, SILENT_AFTER, WORKERS, WORKERS_MAX};
 use self::step::StepCheck;
 pub use self::step::{
     BACKOFF, BATCH, BATCH_MAX, CAPACITY, CAPACITY_MAX, CONCURRENCY, CONCURRENCY_MAX, DEADLINE_TIMEOUTS, LINGER, Lookup,
@@ -42,6 +49,12 @@ pub struct Pipeline {
     pub sink: FileSinkConfig,
     /// Where given-up records go. Present when any step says `dead_letter`.
     pub dead_letter: Option<FileSinkConfig>,
+    /// Recovery; without it a run that was interrupted begins anew.
+    pub checkpoint: Option<Checkpoint>,
+    /// Worker threads in each process, 1 to [`WORKERS_MAX`].
+    pub workers: usize,
+    /// Several processes; without it there is one.
+    pub cluster: Option<Cluster>,
     /// What came from variables: pass messages of other systems through [`Secrets::hide`].
     pub secrets: Secrets,
 }
@@ -93,6 +106,9 @@ impl Pipeline {
             stages,
             sink: sections.sink.into_config(),
             dead_letter: sections.dead_letter.map(crate::file::Sink::into_config),
+            checkpoint: sections.checkpoint.map(|typed| Checkpoint::of(typed, &document, &mut faults)),
+            workers: sections.workers.map_or(WORKERS, |count| workers(count, &document, &mut faults)),
+            cluster: sections.cluster.map(|typed| Cluster::of(typed, &document, &mut faults)),
             secrets: document.secrets.clone(),
             folder,
         };
@@ -100,6 +116,7 @@ impl Pipeline {
         pipeline.check_ends(&document, &mut faults);
         pipeline.check_tables(&document, &mut faults);
         pipeline.start_paths_from_folder();
+        pipeline.check_together(&document, &mut faults);
         if faults.is_empty() { Ok(pipeline) } else { Err(document.faults(faults)) }
     }
 
@@ -168,8 +185,18 @@ impl Pipeline {
         }
     }
 
+    /// What a source, a sink and recovery are to each other; the paths start from the folder already.
+    fn check_together(&self, document: &Document, faults: &mut Vec<Fault>) {
+        if let Err(NoRecovery { message, remedy }) = self.check_recovery() {
+            faults.push(document.fault_at_key(&["checkpoint"], message).with_label(remedy));
+        }
+        if let Err(message) = self.check_cluster() {
+            faults.push(document.fault_at_key(&["cluster"], message));
+        }
+    }
+
     fn start_paths_from_folder(&mut self) {
-        let Self { folder, source, setup, steps, sink, dead_letter, .. } = self;
+        let Self { folder, source, setup, steps, sink, dead_letter, checkpoint, cluster, .. } = self;
         let mut paths = vec![&mut source.path, &mut sink.path];
         paths.extend(dead_letter.as_mut().map(|config| &mut config.path));
         if let Some(setup) = setup {
@@ -179,10 +206,23 @@ impl Pipeline {
         paths.extend(steps.iter_mut().map(|step| match &mut step.lookup {
             Lookup::Sqlite(config) => &mut config.database,
         }));
+        paths.extend(checkpoint.as_mut().map(|checkpoint| &mut checkpoint.dir));
+        if let Some(Cluster { hosts: Hosts::File(path), .. }) = cluster {
+            paths.push(path);
+        }
         for path in paths.into_iter().filter(|path| path.as_path() != Path::new(STANDARD)) {
             *path = folder.join(&*path);
         }
     }
+}
+
+fn workers(count: Count, document: &Document, faults: &mut Vec<Fault>) -> usize {
+    let workers = usize::try_from(count.0).unwrap_or(usize::MAX);
+    if workers > WORKERS_MAX {
+        let fault = document.fault(&["workers"], format!("{workers} workers are too many"));
+        faults.push(fault.with_label(format!("at most {WORKERS_MAX}; more than there are cores bring nothing")));
+    }
+    workers.min(WORKERS_MAX)
 }
 
 fn check_names(document: &Document, names: &[String], faults: &mut Vec<Fault>) {

@@ -29,7 +29,7 @@ use inflight::driver::{Key, Stopped};
 use inflight::{Backoff, Batched, Jitter, Options, Retry};
 use inflight_connectors::file::FileSource;
 use inflight_timely::Monitor;
-use inflight_timely::pipeline::{self, Ended, Stage};
+use inflight_timely::single::{self as pipeline, Ended, Stage};
 
 use self::lookup::{Answer, Lookup};
 use self::row::Row;
@@ -37,6 +37,7 @@ use self::stop::{Signals, Stop};
 use self::tally::Tally;
 use self::writer::Sinks;
 use crate::advice::advise;
+use crate::args::Accept;
 use crate::exit::Exit;
 use crate::file::{Order, RetryOn};
 use crate::pipeline::{Pipeline, Step};
@@ -55,6 +56,10 @@ pub struct RunOptions {
     pub strict: bool,
     /// After a signal, how long to wait for what is in flight.
     pub drain_limit: Duration,
+    /// Begin anew, whatever checkpoints are there.
+    pub from_scratch: bool,
+    /// Parts of the pipeline that may differ from what the checkpoint was written with.
+    pub accept: Vec<Accept>,
 }
 
 /// Records between source and sink besides those that the steps hold: enough to keep them busy.
@@ -65,6 +70,8 @@ const CREDITS_BESIDES: u64 = 1024;
 /// # Errors
 /// When the run fails: the source, the sink, or a look-up whose step says `fail`.
 pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> {
+    let asks_more = pipeline.checkpoint.is_some() || pipeline.cluster.is_some() || pipeline.workers > 1;
+    anyhow::ensure!(!asks_more, "checkpoints, several workers and several processes do not run yet");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stop = Stop::new();
     let gauges = Arc::new(Gauges::default());

@@ -26,6 +26,8 @@ struct Parts {
 pub enum ErrorKind {
     /// Somebody else holds the database. The only kind that is worth another attempt.
     Busy,
+    /// What a checkpoint relies on is not as it was: a file is another one, or a newer run has taken over.
+    Changed,
     /// The reading side of a pipe has gone, as when the output goes to `head`.
     ClosedPipe,
     /// The configuration does not make sense, or does not fit what it names: an unknown column, a missing table.

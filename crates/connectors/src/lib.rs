@@ -61,8 +61,8 @@ mod suggestion;
 
 pub use error::{Error, ErrorKind, Place};
 pub use path::{FieldPath, FieldPathError};
-pub use sink::Sink;
-pub use source::{Progress, Source};
+pub use sink::{Guarantee, Sink};
+pub use source::{Fingerprint, Position, Progress, Source};
 
 /// One record: the fields of a JSON object, or of a row, in the order in which they were read.
 pub type Record = serde_json::Map<String, serde_json::Value>;

@@ -1,5 +1,7 @@
 //! Where records come from.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Record};
 
 /// Something that records are read from, a batch at a time, until it ends.
@@ -37,16 +39,81 @@ pub trait Source: Send {
 
     /// How far the source has come.
     fn progress(&self) -> Progress;
+
+    /// Where the source stands: right after the last record that [`read_batch`](Self::read_batch) delivered, whatever
+    /// was read ahead. A source opened there goes on with the next one.
+    ///
+    /// A host that wants to go on in the middle of a batch asks before it reads the batch, and
+    /// [skips](Position::skipping) the records of it that are done.
+    fn position(&self) -> Position;
 }
 
 /// How far a [`Source`] has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Records delivered by [`Source::read_batch`].
+    /// Records delivered by [`Source::read_batch`], those before the position where the source was opened included.
     pub records: u64,
     /// Bytes taken from the input, read-ahead included. For gzip these are compressed bytes, so that they can be
     /// compared with [`bytes_total`](Self::bytes_total).
     pub bytes_read: u64,
     /// Length of the input, if it is known: that of a regular file when it was opened.
     pub bytes_total: Option<u64>,
+}
+
+/// Where a [`Source`] stands, to be kept in a checkpoint: enough to go on exactly with the record that comes next, and
+/// for later errors to name the right line and record.
+///
+/// ```
+/// use inflight_connectors::file::{FileSource, FileSourceConfig};
+/// use inflight_connectors::Source;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("orders.csv");
+/// std::fs::write(&path, "id\n1\n2\n3\n4\n")?;
+/// let config = FileSourceConfig::new(&path);
+/// let mut source = FileSource::open(&config)?;
+/// let mut batch = Vec::new();
+/// source.read_batch(1, &mut batch)?;
+/// let before = source.position();
+/// source.read_batch(3, &mut batch)?; // 2, 3 and 4, of which 2 is done when the process dies
+/// let kept = serde_json::to_string(&before.skipping(1))?;
+///
+/// let mut source = FileSource::open_at(&config, &serde_json::from_str(&kept)?)?;
+/// source.read_batch(1, &mut batch)?;
+/// assert_eq!(batch.last().unwrap()["id"], "3");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Position {
+    /// Bytes before the next record, of the unpacked content.
+    pub offset: u64,
+    /// Lines before the next record.
+    pub line: u64,
+    /// Records before the next one.
+    pub record: u64,
+    /// Records that are done besides, counted from there.
+    pub skip: u64,
+    /// What the input begins with, so that another one in its place is noticed. None for what has no beginning to go
+    /// back to, such as stdin.
+    pub beginning: Option<Fingerprint>,
+}
+
+/// A checksum of the first bytes of a file, and of the names of its columns.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Fingerprint {
+    /// How many bytes, as they lie on the disk.
+    pub bytes: u64,
+    /// Their CRC-32.
+    pub crc: u32,
+    /// CSV only: the CRC-32 of the names of the columns.
+    pub columns: Option<u32>,
+}
+
+impl Position {
+    /// The position `records` records later.
+    pub fn skipping(&self, records: u64) -> Self {
+        Self { skip: self.skip.saturating_add(records), ..self.clone() }
+    }
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::outcome::Outcome;
-use crate::snapshot::Progress;
+use crate::snapshot::{Held, Progress};
 use crate::time::{Time, Timestamp};
 
 /// No slot.
@@ -68,11 +68,22 @@ pub(crate) struct Entry<I, O> {
 }
 
 impl<I, O> Entry<I, O> {
-    /// What a snapshot keeps of how far the record is.
-    pub(crate) fn progress(&self, now: Time) -> Progress {
-        let cut_short = u32::from(matches!(self.state, State::Calling | State::Decided));
-        let in_time = matches!(self.outcome, Some(Outcome::Done(_) | Outcome::Unanswered));
-        let remaining = (self.deadline != Time::NEVER && !in_time).then(|| self.deadline.since(now));
+    /// What a snapshot keeps of the record; nothing when it has left.
+    pub(crate) fn held(&self, now: Time) -> Option<Held<&I, &Outcome<O>>> {
+        // Both are taken out when it leaves.
+        let (input, timestamp) = (self.input.as_ref()?, self.timestamp);
+        Some(match &self.outcome {
+            Some(outcome) => {
+                let elapsed = self.decided.since(self.admitted);
+                Held::Decided { input, timestamp, outcome, attempts: self.attempts, elapsed }
+            }
+            None => Held::Record { input, timestamp, progress: self.progress(now) },
+        })
+    }
+
+    fn progress(&self, now: Time) -> Progress {
+        let cut_short = u32::from(self.state == State::Calling);
+        let remaining = (self.deadline != Time::NEVER).then(|| self.deadline.since(now));
         Progress { attempts: self.attempts.saturating_sub(cut_short), remaining }
     }
 }
@@ -141,6 +152,10 @@ impl<I, O> Entries<I, O> {
     /// Every slot, free ones too.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry<I, O>> {
         self.slots.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry<I, O>> {
+        self.slots.iter_mut()
     }
 
     /// Slots, free ones too.

@@ -37,7 +37,7 @@ pub(crate) enum Exit {
     Control(Control),
 }
 
-impl<I> From<Control> for Held<I> {
+impl<I, R> From<Control> for Held<I, R> {
     fn from(control: Control) -> Self {
         match control {
             Control::Watermark(at) => Self::Watermark(at),

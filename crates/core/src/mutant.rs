@@ -30,12 +30,13 @@ pub enum Mutant {
     S53,
     S60,
     S71,
+    S83,
     S91,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::B2,
         Self::B3,
         Self::B4,
@@ -58,6 +59,7 @@ impl Mutant {
         Self::S53,
         Self::S60,
         Self::S71,
+        Self::S83,
         Self::S91,
     ];
 
@@ -87,6 +89,7 @@ impl Mutant {
             Self::S53 => "S53: one attempt too many",
             Self::S60 => "S60: a straggler of an earlier attempt is taken for this one's answer",
             Self::S71 => "S71: the end of input forces an extra attempt",
+            Self::S83 => "S83: a snapshot's result is forgotten, and its record called again",
             Self::S91 => "S91: two calls of a key run at a time",
         }
     }

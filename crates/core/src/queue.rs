@@ -14,9 +14,9 @@ use crate::entry::{Entries, EntryId, NONE, State};
 use crate::fences::{Control, Exit};
 use crate::mutant::Mutant;
 use crate::order::{Departures, controls_count};
-use crate::outcome::{Completion, Emit};
+use crate::outcome::{Completion, Emit, Outcome};
 use crate::retry::Tokens;
-use crate::snapshot::{Held, Progress, Snapshot};
+use crate::snapshot::{Progress, Snapshot};
 use crate::stats::Stats;
 use crate::time::{Time, Timestamp};
 use crate::timers::{Timer, Timers};
@@ -81,7 +81,8 @@ impl<I, O> Queue<I, O> {
     }
 
     /// An empty queue that goes on where another left off: `watermark` is the last one that left it
-    /// ([`Snapshot::watermark`]). Then hand in what that one held, with [`handle_restored`](Self::handle_restored).
+    /// ([`Snapshot::watermark`]). Then hand in what that one held, with [`handle_restored`](Self::handle_restored) and
+    /// [`handle_decided`](Self::handle_decided).
     ///
     /// # Errors
     /// If [`Config::check`] refuses `config`.
@@ -139,12 +140,7 @@ impl<I, O> Queue<I, O> {
         input: I,
         progress: Progress,
     ) -> EntryId {
-        assert!(self.input == Input::Open, "a record was handed in after the end of input");
-        let sequence = self.next_sequence();
-        let index = self.entries.insert(now, sequence, timestamp, input);
-        self.departures.admit(index, sequence, key, timestamp);
-        self.stats.held += 1;
-        self.stats.accepted += 1;
+        let index = self.admit(now, key, timestamp, input);
         let id = self.entries.id(index);
         let entry = self.entries.at_mut(index);
         entry.attempts = progress.attempts;
@@ -157,6 +153,45 @@ impl<I, O> Queue<I, O> {
             self.line_up(index, Turn::Last);
         }
         id
+    }
+
+    /// Accepts a record from a [`Snapshot`] that was decided when that was taken: it is never called again, and leaves with this very
+    /// outcome when it is its turn. Room does not matter here, but it takes up room as any record held.
+    ///
+    /// It [leaves](crate::Emitted) with these `attempts`, and was decided `elapsed` after it was admitted: as long before `now` as
+    /// that, if the clock goes back so far.
+    ///
+    /// # Panics
+    /// If the input has ended.
+    #[allow(clippy::too_many_arguments, reason = "they are the fields of what a snapshot holds")]
+    pub fn handle_decided(
+        &mut self,
+        now: Time,
+        key: u64,
+        timestamp: Option<Timestamp>,
+        input: I,
+        outcome: Outcome<O>,
+        attempts: u32,
+        elapsed: Duration,
+    ) -> EntryId {
+        if self.config.has(Mutant::S83) {
+            return self.handle_restored(now, key, timestamp, input, Progress::default());
+        }
+        let admitted = now.back(elapsed);
+        let index = self.admit(admitted, key, timestamp, input);
+        self.entries.at_mut(index).attempts = attempts;
+        self.decide(admitted + elapsed, index, outcome);
+        self.entries.id(index)
+    }
+
+    /// Changes what came of those that are decided and have not left: for a host that makes something else of it on the way out,
+    /// and wants the same in a snapshot.
+    pub fn map_outcomes(&mut self, mut change: impl FnMut(&I, Outcome<O>) -> Outcome<O>) {
+        for entry in self.entries.iter_mut() {
+            if let Some(input) = &entry.input {
+                entry.outcome = entry.outcome.take().map(|outcome| change(input, outcome));
+            }
+        }
     }
 
     /// Accepts a watermark. One that does not advance event time tells nothing new and is dropped.
@@ -305,14 +340,9 @@ impl<I, O> Queue<I, O> {
 
     /// What is held now. O(n log n) in the records held; waits for nothing.
     #[must_use]
-    pub fn snapshot(&self, now: Time) -> Snapshot<&I> {
+    pub fn snapshot(&self, now: Time) -> Snapshot<&I, &Outcome<O>> {
         let controls = self.departures.controls().into_iter().map(|(at, control)| (at, control.into()));
-        let records = self.entries.iter().filter_map(|entry| {
-            // The input is taken out when the record leaves.
-            let input = entry.input.as_ref()?;
-            let held = Held::Record { input, timestamp: entry.timestamp, progress: entry.progress(now) };
-            Some((entry.sequence, held))
-        });
+        let records = self.entries.iter().filter_map(|entry| Some((entry.sequence, entry.held(now)?)));
         let mut elements: Vec<_> = controls.chain(records).collect();
         if self.config.has(Mutant::B26) {
             elements.extend(elements.clone().into_iter().filter(|(at, _)| at % 3 == 0));

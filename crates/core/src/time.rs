@@ -35,6 +35,11 @@ impl Time {
         self.0
     }
 
+    /// The moment this much earlier; [`Time::ZERO`] if the clock does not go back so far.
+    pub(crate) fn back(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub((Self::ZERO + duration).0))
+    }
+
     /// Nanoseconds passed since `earlier`.
     pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

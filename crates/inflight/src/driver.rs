@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use inflight_core::{
-    Action, CallId, Completion, Config, ConfigError, Emit, Emitted, Outcome, Queue, Snapshot, Time, Timestamp,
+    Action, CallId, Completion, Config, ConfigError, Emit, Emitted, Held, Outcome, Queue, Snapshot, Time, Timestamp,
 };
 use tokio::time::Sleep;
 
@@ -27,7 +27,7 @@ use crate::blocking::panic_message;
 use crate::clock::Clock;
 use crate::failure::{Cause, Completed};
 use crate::function::{Cancellation, Function};
-use crate::host::{Host, Incoming, Outgoing, Request, Tagged};
+use crate::host::{Holdings, Host, Incoming, Outgoing, Request, Tagged};
 use crate::options::{Judge, Options};
 use crate::reactor::Reactor;
 use crate::slots::{Ended, Slots};
@@ -248,7 +248,7 @@ where
     ) -> bool {
         while let Some(request) = host.request() {
             match request {
-                Request::Snapshot => host.snapshot(self.queue.snapshot(now)),
+                Request::Snapshot => host.snapshot(self.holdings(now)),
                 Request::Drain(limit) => self.drain(now, limit),
             }
         }
@@ -280,11 +280,15 @@ where
         self.queue.handle_drain(now, limit);
     }
 
-    fn take_in(&mut self, now: Time, incoming: Incoming<I, T>) {
+    fn take_in(&mut self, now: Time, incoming: Incoming<I, T, F::Output, F::Error>) {
         match incoming {
             Incoming::Record { input, timestamp, progress } => {
-                let key = self.key.as_ref().map_or(0, |key| key(&input.value));
+                let key = self.key_of(&input.value);
                 self.queue.handle_restored(now, key, timestamp, input, progress.unwrap_or_default());
+            }
+            Incoming::Decided { input, timestamp, result, attempts, elapsed } => {
+                let key = self.key_of(&input.value);
+                self.queue.handle_decided(now, key, timestamp, input, Outcome::Done(result), attempts, elapsed);
             }
             Incoming::Watermark(at) => self.queue.handle_watermark(at),
             Incoming::Idle => self.queue.handle_idle(),
@@ -293,6 +297,27 @@ where
                 self.queue.handle_end();
             }
         }
+    }
+
+    fn key_of(&self, record: &I) -> u64 {
+        self.key.as_ref().map_or(0, |key| key(record))
+    }
+
+    /// What the queue holds. Results are made now that would be made on the way out, so that what is stored is what goes out.
+    fn holdings(&mut self, now: Time) -> Holdings<'_, I, T, F::Output, F::Error> {
+        let function = self.function;
+        self.queue.map_outcomes(|input, outcome| Outcome::Done(result_of(function, &input.value, outcome)));
+        let Snapshot { watermark, elements } = self.queue.snapshot(now);
+        let elements = elements.into_iter().map(|element| match element {
+            Held::Record { input, timestamp, progress } => Held::Record { input, timestamp, progress },
+            Held::Decided { input, timestamp, outcome: Outcome::Done(outcome), attempts, elapsed } => {
+                Held::Decided { input, timestamp, outcome, attempts, elapsed }
+            }
+            Held::Decided { .. } => unreachable!("all outcomes have just been made into results"),
+            Held::Watermark(at) => Held::Watermark(at),
+            Held::Idle => Held::Idle,
+        });
+        Snapshot { watermark, elements: elements.collect() }
     }
 
     /// Does what the queue says until it is idle; until when, if it knows.
@@ -358,18 +383,7 @@ where
         record: Emitted<Tagged<I, T>, Answer<F::Output, F::Error>>,
     ) -> Outgoing<I, T, F::Output, F::Error> {
         let Tagged { value, tag } = record.input;
-        let result = match record.outcome {
-            Outcome::Done(answer) => answer,
-            Outcome::Unanswered => Err(Cause::Unanswered),
-            Outcome::TimedOut { clock, last } => {
-                let fallback = catch_unwind(AssertUnwindSafe(|| self.function.fall_back(value.clone())));
-                match fallback {
-                    Ok(Some(result)) => result.map_err(Cause::Error),
-                    Ok(None) => Err(Cause::TimedOut { clock, last: last.and_then(of_attempt) }),
-                    Err(panic) => Err(Cause::Panicked(panic_message(&*panic))),
-                }
-            }
-        };
+        let result = result_of(self.function, &value, record.outcome);
         let elapsed = record.decided.since(record.admitted);
         let (timestamp, attempts) = (record.timestamp, record.attempts);
         Outgoing::Record { tag, completed: Completed { input: value, timestamp, result, attempts, elapsed } }
@@ -388,6 +402,27 @@ where
         }
         *armed = Time::NEVER;
         false
+    }
+}
+
+/// What a record goes out with.
+#[inline(always)]
+fn result_of<I: Clone, Shape, F: Function<I, Shape>>(
+    function: &F,
+    input: &I,
+    outcome: Outcome<Answer<F::Output, F::Error>>,
+) -> Answer<F::Output, F::Error> {
+    match outcome {
+        Outcome::Done(answer) => answer,
+        Outcome::Unanswered => Err(Cause::Unanswered),
+        Outcome::TimedOut { clock, last } => {
+            let fallback = catch_unwind(AssertUnwindSafe(|| function.fall_back(input.clone())));
+            match fallback {
+                Ok(Some(result)) => result.map_err(Cause::Error),
+                Ok(None) => Err(Cause::TimedOut { clock, last: last.and_then(of_attempt) }),
+                Err(panic) => Err(Cause::Panicked(panic_message(&*panic))),
+            }
+        }
     }
 }
 

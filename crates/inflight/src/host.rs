@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use inflight_core::{Progress, Snapshot, Stats, Timestamp};
 
-use crate::failure::Completed;
+use crate::failure::{Cause, Completed};
 
 /// A record with what the host wants back with it (an offset, a capability).
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct Tagged<I, T> {
 
 /// Something that comes in.
 #[derive(Debug)]
-pub enum Incoming<I, T> {
+pub enum Incoming<I, T, O, E> {
     /// A record.
     Record {
         /// The record and its tag.
@@ -27,6 +27,20 @@ pub enum Incoming<I, T> {
         timestamp: Option<Timestamp>,
         /// How far it was, after a restore.
         progress: Option<Progress>,
+    },
+    /// A record that was decided when it was carried in a snapshot: no call is made for it, and it goes out with this result when it
+    /// is its turn.
+    Decided {
+        /// The record and its tag.
+        input: Tagged<I, T>,
+        /// Its event time.
+        timestamp: Option<Timestamp>,
+        /// What came of it.
+        result: Result<O, Cause<E>>,
+        /// Attempts made.
+        attempts: u32,
+        /// From acceptance to the decision.
+        elapsed: Duration,
     },
     /// A watermark.
     Watermark(Timestamp),
@@ -52,6 +66,9 @@ pub enum Outgoing<I, T, O, E> {
     Idle,
 }
 
+/// What an operator holds: records with their tags, and the results of those that are decided, as they would go out.
+pub type Holdings<'a, I, T, O, E> = Snapshot<&'a Tagged<I, T>, &'a Result<O, Cause<E>>>;
+
 /// What a host may want between turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -69,14 +86,15 @@ pub trait Host<I, O, E> {
     type Tag;
 
     /// What another operator held, element by element: taken in before the input, whatever the capacity. Default: nothing.
-    fn restored(&mut self) -> Option<Incoming<I, Self::Tag>> {
+    fn restored(&mut self) -> Option<Incoming<I, Self::Tag, O, E>> {
         None
     }
 
     /// The next element. It is asked only while there is room for it.
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<I, Self::Tag>>;
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<I, Self::Tag, O, E>>;
 
-    /// What the host wants now, besides.
+    /// What the host wants now, besides. Whenever the driver is polled, it asks this before it takes anything in or emits anything
+    /// ([`restored`](Self::restored) included): what is requested before a poll is done for what was held when that began. Calls may have ended meanwhile.
     fn request(&mut self) -> Option<Request>;
 
     /// How many elements may go out now.
@@ -91,6 +109,7 @@ pub trait Host<I, O, E> {
     /// The driver is about to sleep: `waker` is to be woken when there is a request, or room again. False: there is already.
     fn sleep(&mut self, waker: &Waker) -> bool;
 
-    /// The snapshot that was requested: what the queue holds.
-    fn snapshot(&mut self, snapshot: Snapshot<&Tagged<I, Self::Tag>>);
+    /// The snapshot that was requested: what the queue holds, in arrival order. While the function opens or closes, that is nothing;
+    /// what [`restored`](Self::restored) has not given out yet is the host's.
+    fn snapshot(&mut self, holdings: Holdings<'_, I, Self::Tag, O, E>);
 }

@@ -76,13 +76,13 @@ pub use element::Element;
 pub use failure::{Cause, Completed, DeadLetter, Failure};
 pub use function::{AsyncFunction, Cancellation, Function, Single};
 pub use inflight_core::{
-    Backoff, Clock, ConfigError, EventTime, Held, Jitter, Order, Progress, Retry, RetryBudget, Stats, Timestamp,
+    Backoff, Clock, ConfigError, EventTime, Jitter, Order, Progress, Retry, RetryBudget, Stats, Timestamp,
 };
 pub use input::{Elements, InEventTime, Input, Records, View, elements};
 pub use options::{DEFAULT_CAPACITY, Options};
 #[cfg(feature = "tower")]
 pub use service::{FromService, service};
-pub use snapshot::{Clocks, Snapshot};
+pub use snapshot::{Clocks, Held, Snapshot};
 pub use spawned::{Spawned, spawned};
 pub use stream::{AsyncDataStream, AsyncStream, AsyncStreamExt};
 

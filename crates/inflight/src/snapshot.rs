@@ -1,6 +1,6 @@
 //! What an operator holds, for a checkpoint.
 
-use inflight_core::{Held, Progress, Timestamp};
+use inflight_core::{Progress, Timestamp};
 
 /// Everything an operator has accepted and not handed out: inputs, not results.
 ///
@@ -14,6 +14,24 @@ pub struct Snapshot<I> {
     pub elements: Vec<Held<I>>,
     /// Elements taken from the input so far (not counting what was resumed): the source's position.
     pub taken: u64,
+}
+
+/// One thing held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held<I> {
+    /// A record, with what it takes to go on where it was. A call for it is made after a restore, also if it was decided.
+    Record {
+        /// The record.
+        input: I,
+        /// Its timestamp.
+        timestamp: Option<Timestamp>,
+        /// How far it was.
+        progress: Progress,
+    },
+    /// A watermark.
+    Watermark(Timestamp),
+    /// An idle status.
+    Idle,
 }
 
 /// Whether records that are resumed go on with the time and the attempts they had left.

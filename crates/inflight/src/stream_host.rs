@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use inflight_core::{Clock, Held, Progress, Stats};
+use inflight_core::{Clock, Progress, Stats};
 use tokio::task::unconstrained;
 
 use crate::blocking::panic_message;
@@ -18,15 +18,15 @@ use crate::element::Element;
 use crate::failure::{Cause, Failure};
 use crate::function::Function;
 use crate::handover::{HANDOVER_LIMIT, Handover};
-use crate::host::{Host, Incoming, Outgoing, Request, Tagged};
+use crate::host::{Holdings, Host, Incoming, Outgoing, Request, Tagged};
 use crate::input::Input;
-use crate::snapshot::{Clocks, Snapshot};
+use crate::snapshot::{Clocks, Held, Snapshot};
 
 /// What goes over to the consumer; an error is the last.
 pub(crate) type Delivery<I, O, E> = Result<Outgoing<I, (), O, E>, Failure<I, E>>;
 /// What is held, and how many elements were taken from the input.
-type Holdings<I> = (Vec<Held<I>>, u64);
-pub(crate) type Shared<I, O, E> = Handover<Delivery<I, O, E>, Holdings<I>, (Stats, u64)>;
+type Account<I> = (Vec<Held<I>>, u64);
+pub(crate) type Shared<I, O, E> = Handover<Delivery<I, O, E>, Account<I>, (Stats, u64)>;
 
 /// The task.
 pub(crate) async fn run<S, F, Shape>(
@@ -103,11 +103,11 @@ struct StreamHost<S: Input, O, E> {
 impl<S: Input, O, E> Host<S::Record, O, E> for StreamHost<S, O, E> {
     type Tag = ();
 
-    fn restored(&mut self) -> Option<Incoming<S::Record, ()>> {
+    fn restored(&mut self) -> Option<Incoming<S::Record, (), O, E>> {
         self.resumed.pop_front().map(|held| resume(held, self.clocks))
     }
 
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<S::Record, ()>> {
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<S::Record, (), O, E>> {
         let item = ready!(self.input.as_mut().poll_next(cx));
         self.taken += u64::from(item.is_some());
         Poll::Ready(match item.map(S::element) {
@@ -145,13 +145,16 @@ impl<S: Input, O, E> Host<S::Record, O, E> for StreamHost<S, O, E> {
         self.shared.sleep(self.starved, waker)
     }
 
-    fn snapshot(&mut self, snapshot: inflight_core::Snapshot<&Tagged<S::Record, ()>>) {
-        let queued = snapshot.elements.into_iter().map(|element| match element {
-            Held::Record { input, timestamp, progress } => {
+    fn snapshot(&mut self, holdings: Holdings<'_, S::Record, (), O, E>) {
+        let queued = holdings.elements.into_iter().map(|element| match element {
+            inflight_core::Held::Record { input, timestamp, progress } => {
                 Held::Record { input: input.value.clone(), timestamp, progress }
             }
-            Held::Watermark(at) => Held::Watermark(at),
-            Held::Idle => Held::Idle,
+            inflight_core::Held::Decided { input, timestamp, outcome, attempts, .. } => {
+                Held::Record { input: input.value.clone(), timestamp, progress: undecided(attempts, outcome) }
+            }
+            inflight_core::Held::Watermark(at) => Held::Watermark(at),
+            inflight_core::Held::Idle => Held::Idle,
         });
         let (out, resumed, taken) = (&self.out, &self.resumed, self.taken);
         self.shared.answer(|waiting| {
@@ -165,10 +168,7 @@ impl<S: Input, O, E> Host<S::Record, O, E> for StreamHost<S, O, E> {
 pub(crate) fn held<I: Clone, O, E>(delivery: &Delivery<I, O, E>) -> Option<Held<I>> {
     match delivery.as_ref().ok()? {
         Outgoing::Record { completed, .. } => {
-            let too_late = matches!(completed.result, Err(Cause::TimedOut { clock: Clock::Deadline, .. }));
-            // As the queue has it for records that are decided: the last attempt counts as cut short.
-            let attempts = completed.attempts.saturating_sub(1);
-            let progress = Progress { attempts, remaining: too_late.then_some(Duration::ZERO) };
+            let progress = undecided(completed.attempts, &completed.result);
             Some(Held::Record { input: completed.input.clone(), timestamp: completed.timestamp, progress })
         }
         Outgoing::Watermark(at) => Some(Held::Watermark(*at)),
@@ -176,7 +176,13 @@ pub(crate) fn held<I: Clone, O, E>(delivery: &Delivery<I, O, E>) -> Option<Held<
     }
 }
 
-fn resume<I>(held: Held<I>, clocks: Clocks) -> Incoming<I, ()> {
+/// How far a record was before it was decided: results are not kept, so the last attempt counts as cut short.
+fn undecided<O, E>(attempts: u32, result: &Result<O, Cause<E>>) -> Progress {
+    let too_late = matches!(result, Err(Cause::TimedOut { clock: Clock::Deadline, .. }));
+    Progress { attempts: attempts.saturating_sub(1), remaining: too_late.then_some(Duration::ZERO) }
+}
+
+fn resume<I, O, E>(held: Held<I>, clocks: Clocks) -> Incoming<I, (), O, E> {
     match held {
         Held::Record { input, timestamp, progress } => {
             let input = Tagged { value: input, tag: () };

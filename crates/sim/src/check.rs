@@ -19,7 +19,7 @@ use crate::{Input, Output, Violation, ensure};
 pub struct Checker {
     config: Config,
     /// Everything accepted that has not left, in arrival order.
-    held: Vec<Held<Box<Record>>>,
+    held: Vec<Element>,
     calls: Vec<Call>,
     /// Calls that do not count any more, which the queue has yet to say.
     overdue: Vec<Call>,
@@ -40,6 +40,14 @@ pub struct Checker {
     over: bool,
     drain: Option<Time>,
     largest: usize,
+}
+
+/// One thing held.
+#[derive(Clone, Debug)]
+enum Element {
+    Record(Box<Record>),
+    Watermark(Timestamp),
+    Idle,
 }
 
 /// Watermarks and idle statuses, counted.
@@ -128,30 +136,60 @@ impl Checker {
         progress: Option<Progress>,
     ) {
         let remaining = progress.and_then(|progress| progress.remaining);
-        self.accepted += 1;
-        self.held.push(Held::Record {
+        self.admit(Record {
+            input,
+            key,
             timestamp,
-            progress: progress.unwrap_or_default(),
-            input: Box::new(Record {
-                input,
-                key,
-                timestamp,
-                before: self.controls_in,
-                admitted: now,
-                deadline: self.config.deadline.map(|all| now + remaining.unwrap_or(all)),
-                attempts: progress.map_or(0, |progress| progress.attempts),
-                inherited: progress.map_or(0, |progress| progress.attempts),
-                calling: false,
-                retry: None,
-                in_line: Some(now),
-                last: None,
-                open: true,
-                decided: Vec::new(),
-            }),
+            before: self.controls_in,
+            admitted: now,
+            deadline: self.config.deadline.map(|all| now + remaining.unwrap_or(all)),
+            attempts: progress.map_or(0, |progress| progress.attempts),
+            inherited: progress.map_or(0, |progress| progress.attempts),
+            calling: false,
+            retry: None,
+            in_line: Some(now),
+            last: None,
+            open: true,
+            decided: Vec::new(),
         });
         if progress.is_some() {
             self.restored_to = self.records_held();
         }
+    }
+
+    /// A record that had its outcome when the snapshot was taken: it may not be called, and leaves with that very outcome.
+    pub(crate) fn record_decided(
+        &mut self,
+        (now, elapsed): (Time, Duration),
+        key: u64,
+        timestamp: Option<Timestamp>,
+        input: Input,
+        outcome: Outcome<Output>,
+        attempts: u32,
+    ) {
+        let admitted = Time::ZERO + now.since(Time::ZERO).saturating_sub(elapsed);
+        self.admit(Record {
+            input,
+            key,
+            timestamp,
+            before: self.controls_in,
+            admitted,
+            deadline: None,
+            attempts,
+            inherited: attempts,
+            calling: false,
+            retry: None,
+            in_line: None,
+            last: None,
+            open: false,
+            decided: vec![(outcome, admitted + elapsed)],
+        });
+        self.restored_to = self.records_held();
+    }
+
+    fn admit(&mut self, record: Record) {
+        self.accepted += 1;
+        self.held.push(Element::Record(Box::new(record)));
         self.largest = self.largest.max(self.held.len());
     }
 
@@ -159,13 +197,13 @@ impl Checker {
         if self.controls_in.watermark.is_none_or(|last| at > last) {
             self.controls_in.watermark = Some(at);
             self.controls_in.watermarks += 1;
-            self.held.push(Held::Watermark(at));
+            self.held.push(Element::Watermark(at));
         }
     }
 
     pub(crate) fn idle(&mut self) {
         self.controls_in.idles += 1;
-        self.held.push(Held::Idle);
+        self.held.push(Element::Idle);
     }
 
     pub(crate) const fn end(&mut self) {
@@ -292,8 +330,8 @@ impl Checker {
         Ok(())
     }
 
-    /// A snapshot holds what is held, in arrival order.
-    pub(crate) fn snapshot(&self, snapshot: &Snapshot<Input>) -> Result<(), Violation> {
+    /// A snapshot holds what is held, in arrival order, and its outcome if it may have one.
+    pub(crate) fn snapshot(&self, snapshot: &Snapshot<Input, Outcome<Output>>) -> Result<(), Violation> {
         ensure!(
             snapshot.watermark == self.controls_out.watermark,
             "a snapshot knows the last watermark",
@@ -301,15 +339,21 @@ impl Checker {
             snapshot.watermark,
             self.controls_out
         );
-        let same = |(one, other): (&Held<Input>, &Held<Box<Record>>)| match (one, other) {
-            (Held::Record { input, timestamp, .. }, Held::Record { input: record, .. }) => {
-                *input == record.input && *timestamp == record.timestamp
-            }
-            (Held::Watermark(one), Held::Watermark(other)) => one == other,
-            (one, other) => matches!((one, other), (Held::Idle, Held::Idle)),
+        let same = |(one, other): (&Held<Input, _>, &Element)| match (one, other) {
+            (
+                Held::Record { input, timestamp, .. } | Held::Decided { input, timestamp, .. },
+                Element::Record(record),
+            ) => *input == record.input && *timestamp == record.timestamp,
+            (Held::Watermark(one), Element::Watermark(other)) => one == other,
+            (one, other) => matches!((one, other), (Held::Idle, Element::Idle)),
         };
         let equal = snapshot.elements.len() == self.held.len() && snapshot.elements.iter().zip(&self.held).all(same);
         ensure!(equal, "snapshot + emitted = accepted", "{:?} instead of {:?}", snapshot.elements, self.held);
+        let records =
+            snapshot.elements.iter().zip(&self.held).filter_map(|(held, element)| Some((held, record(element)?)));
+        for (held, record) in records {
+            ensure!(record.may_be(held), "a snapshot has the outcomes", "{held:?} of {record:?}");
+        }
         Ok(())
     }
 
@@ -358,15 +402,28 @@ impl Checker {
 
     fn at(&mut self, place: usize) -> Option<&mut Record> {
         match &mut self.held[place] {
-            Held::Record { input, .. } => Some(input),
+            Element::Record(record) => Some(record),
             _ => None,
         }
     }
 }
 
-fn record(element: &Held<Box<Record>>) -> Option<&Record> {
+impl Record {
+    /// Whether a snapshot is right to say that it is decided so, or not decided.
+    fn may_be(&self, held: &Held<Input, Outcome<Output>>) -> bool {
+        match held {
+            Held::Decided { outcome, attempts, elapsed, .. } => {
+                let so = |(other, at): &(_, Time)| other == outcome && at.since(self.admitted) == *elapsed;
+                *attempts == self.attempts && self.decided.iter().any(so)
+            }
+            _ => self.open,
+        }
+    }
+}
+
+fn record(element: &Element) -> Option<&Record> {
     match element {
-        Held::Record { input, .. } => Some(input),
+        Element::Record(record) => Some(record),
         _ => None,
     }
 }

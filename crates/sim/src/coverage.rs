@@ -55,6 +55,8 @@ pub enum Situation {
     Snapshot,
     /// The call has a restored record.
     Restore,
+    /// A record that was restored with its outcome has not left.
+    Carried,
     /// The queue drains.
     Drain,
     /// The input has ended.
@@ -67,12 +69,13 @@ pub enum Situation {
 
 impl Situation {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Normal,
         Self::RetryPending,
         Self::BatchPartial,
         Self::Snapshot,
         Self::Restore,
+        Self::Carried,
         Self::Drain,
         Self::EndOfInput,
         Self::FullQueue,
@@ -82,7 +85,7 @@ impl Situation {
 
 /// How often each fault met each situation in each order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage([[[u64; 9]; 9]; 4]);
+pub struct Coverage([[[u64; 10]; 9]; 4]);
 
 impl Coverage {
     pub(crate) fn hit(&mut self, order: Order, fault: Fault, situation: Situation) {

@@ -46,7 +46,7 @@ mod world;
 
 pub use check::Checker;
 pub use coverage::{Coverage, Fault, Situation};
-pub use observed::{Observed, Saved, Step};
+pub use observed::{Observed, Restore, Restored, Saved, Step};
 pub use reference::Reference;
 pub use rng::Rng;
 pub use scenario::{Arrival, Element, Finish, Scenario};

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use inflight_core::{
-    Action, CallId, Completion, Config, Emit, Held, Progress, Queue, Snapshot, Stats, Time, Timestamp,
+    Action, CallId, Completion, Config, Emit, Held, Outcome, Progress, Queue, Snapshot, Stats, Time, Timestamp,
 };
 
 use crate::trace::Tracer;
@@ -46,8 +46,26 @@ pub enum Step {
 /// What a crash leaves: the snapshot, and what the checks knew when it was taken.
 #[derive(Clone, Debug)]
 pub struct Saved {
-    snapshot: Snapshot<Input>,
+    snapshot: Snapshot<Input, Outcome<Output>>,
     checker: Checker,
+}
+
+/// What a new process makes of a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restore {
+    /// What is called again has all attempts and all the time.
+    pub fresh: bool,
+    /// Results are not kept: what was decided is called again.
+    pub forgets: bool,
+}
+
+/// What was restored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Records that go on where they were.
+    pub undecided: Vec<Input>,
+    /// Records that have their outcome already.
+    pub decided: Vec<Input>,
 }
 
 impl Observed {
@@ -263,6 +281,9 @@ impl Observed {
         let snapshot = self.queue.snapshot(now);
         let elements = snapshot.elements.into_iter().map(|element| match element {
             Held::Record { input, timestamp, progress } => Held::Record { input: *input, timestamp, progress },
+            Held::Decided { input, timestamp, outcome, attempts, elapsed } => {
+                Held::Decided { input: *input, timestamp, outcome: outcome.clone(), attempts, elapsed }
+            }
             Held::Watermark(at) => Held::Watermark(at),
             Held::Idle => Held::Idle,
         });
@@ -276,8 +297,7 @@ impl Observed {
         Ok(Saved { snapshot, checker: self.checker.clone() })
     }
 
-    /// The process dies, and a new one goes on from a snapshot. `fresh`: with all attempts and all the time.
-    /// Gives back the records restored.
+    /// The process dies, and a new one goes on from a snapshot.
     ///
     /// # Errors
     /// The rule that is broken.
@@ -286,10 +306,10 @@ impl Observed {
         now: Time,
         saved: Saved,
         mut config: Config,
-        fresh: bool,
+        restore: Restore,
         key: impl Fn(Input) -> u64,
-    ) -> Result<Vec<Input>, Violation> {
-        self.tracer.note(format_args!("{} crash; goes on with {config:?}", now.as_nanos()));
+    ) -> Result<Restored, Violation> {
+        self.tracer.note(format_args!("{} crash; goes on with {config:?}, {restore:?}", now.as_nanos()));
         config.mutant = self.options.mutant;
         let watermark = saved.snapshot.watermark;
         let queue = Queue::resume(config.clone(), watermark);
@@ -300,20 +320,27 @@ impl Observed {
         self.checker = saved.checker.restored(config.clone(), watermark);
         self.model = Reference::new(config, watermark);
         self.asleep = None;
-        let mut restored = Vec::new();
+        let mut restored = Restored::default();
         for element in saved.snapshot.elements {
-            match element {
+            match if restore.forgets { forget(element) } else { element } {
                 Held::Watermark(at) => self.watermark(now, at)?,
                 Held::Idle => self.idle(now)?,
                 Held::Record { input, timestamp, progress } => {
-                    let progress = if fresh { Progress::default() } else { progress };
+                    let progress = if restore.fresh { Progress::default() } else { progress };
                     self.queue.handle_restored(now, key(input), timestamp, input, progress);
                     self.checker.record(now, key(input), timestamp, input, Some(progress));
                     self.model.record(now, key(input), timestamp, input, progress);
-                    self.compare(now)?;
-                    restored.push(input);
+                    restored.undecided.push(input);
+                }
+                Held::Decided { input, timestamp, outcome, attempts, elapsed } => {
+                    let (key, theirs) = (key(input), outcome.clone());
+                    self.queue.handle_decided(now, key, timestamp, input, theirs, attempts, elapsed);
+                    self.checker.record_decided((now, elapsed), key, timestamp, input, outcome.clone(), attempts);
+                    self.model.record_decided((now, elapsed), key, timestamp, input, outcome, attempts);
+                    restored.decided.push(input);
                 }
             }
+            self.compare(now)?;
         }
         Ok(restored)
     }
@@ -352,5 +379,16 @@ impl Observed {
             ensure!(stats == model, "model: stats", "{stats:?} instead of {model:?}");
         }
         Ok(())
+    }
+}
+
+/// What a host without room for results stores of a record that is decided: its last attempt counts as cut short.
+fn forget(held: Held<Input, Outcome<Output>>) -> Held<Input, Outcome<Output>> {
+    match held {
+        Held::Decided { input, timestamp, attempts, .. } => {
+            let progress = Progress { attempts: attempts.saturating_sub(1), remaining: None };
+            Held::Record { input, timestamp, progress }
+        }
+        other => other,
     }
 }

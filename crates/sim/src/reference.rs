@@ -7,6 +7,8 @@
 
 mod calls;
 
+use core::time::Duration;
+
 use inflight_core::{
     Action, CallId, Config, Emit, Emitted, EventTime, Held, Order, Outcome, Progress, Snapshot, Stats, Time, Timestamp,
 };
@@ -100,6 +102,33 @@ impl Reference {
     }
 
     pub(crate) fn record(&mut self, now: Time, key: u64, timestamp: Option<Timestamp>, input: Input, spent: Progress) {
+        self.admit(now, key, timestamp, input, spent, State::Waiting);
+    }
+
+    pub(crate) fn record_decided(
+        &mut self,
+        (now, elapsed): (Time, Duration),
+        key: u64,
+        timestamp: Option<Timestamp>,
+        input: Input,
+        outcome: Outcome<Output>,
+        attempts: u32,
+    ) {
+        let admitted = Time::ZERO + now.since(Time::ZERO).saturating_sub(elapsed);
+        self.stats.timed_out += u64::from(matches!(outcome, Outcome::TimedOut { .. }));
+        let (spent, state) = (Progress { attempts, remaining: None }, State::Decided(outcome, admitted + elapsed));
+        self.admit(admitted, key, timestamp, input, spent, state);
+    }
+
+    fn admit(
+        &mut self,
+        now: Time,
+        key: u64,
+        timestamp: Option<Timestamp>,
+        input: Input,
+        spent: Progress,
+        state: State,
+    ) {
         let late = timestamp.is_none_or(|at| self.watermark.0.is_some_and(|watermark| at <= watermark));
         let time = self.config.deadline.map(|all| spent.remaining.unwrap_or(all));
         self.stats.accepted += 1;
@@ -112,7 +141,7 @@ impl Reference {
             admitted: now,
             deadline: time.map_or(Time::NEVER, |time| now + time),
             attempts: spent.attempts,
-            state: State::Waiting,
+            state,
             last: None,
             tried_again: false,
             line: None,
@@ -246,16 +275,20 @@ impl Reference {
         Ok(())
     }
 
-    pub(crate) fn snapshot(&self, now: Time) -> Snapshot<Input> {
+    pub(crate) fn snapshot(&self, now: Time) -> Snapshot<Input, Outcome<Output>> {
         let elements = self.elements.iter().map(|element| match element {
             Element::Watermark(at) => Held::Watermark(*at),
             Element::Idle => Held::Idle,
             Element::Record(record) => {
-                let again = u32::from(matches!(record.state, State::Calling | State::Decided(..)));
-                let answered = matches!(record.state, State::Decided(Outcome::Done(_) | Outcome::Unanswered, _));
-                let remaining = (record.deadline != Time::NEVER && !answered).then(|| record.deadline.since(now));
-                let progress = Progress { attempts: record.attempts.saturating_sub(again), remaining };
-                Held::Record { input: record.input, timestamp: record.timestamp, progress }
+                let Record { input, timestamp, attempts, .. } = **record;
+                if let State::Decided(outcome, decided) = &record.state {
+                    let (outcome, elapsed) = (outcome.clone(), decided.since(record.admitted));
+                    return Held::Decided { input, timestamp, outcome, attempts, elapsed };
+                }
+                let again = u32::from(record.state == State::Calling);
+                let remaining = (record.deadline != Time::NEVER).then(|| record.deadline.since(now));
+                let progress = Progress { attempts: attempts.saturating_sub(again), remaining };
+                Held::Record { input, timestamp, progress }
             }
         });
         Snapshot { watermark: self.watermark.1, elements: elements.collect() }

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use inflight_core::{CallId, Completion, Emit, EventTime, Order, Time};
 
-use crate::observed::{Observed, Saved, Step};
+use crate::observed::{Observed, Restore, Restored, Saved, Step};
 use crate::scenario::{Element, Finish, Scenario, concurrency};
 use crate::service::{Plan, Shape, Ticks};
 use crate::{Coverage, Fault, Input, Options, Output, Rng, Violation, ensure};
@@ -74,7 +74,7 @@ struct World<'a> {
     events: Vec<(Ticks, Event)>,
     /// Calls of this life.
     calls: Vec<Call>,
-    restored: Vec<Input>,
+    restored: Restored,
     /// When the consumer takes the next element.
     consumer: Ticks,
     wake_at: Option<Ticks>,
@@ -131,7 +131,7 @@ impl<'a> World<'a> {
             finish: Ending::Open,
             events: Vec::new(),
             calls: Vec::new(),
-            restored: Vec::new(),
+            restored: Restored::default(),
             consumer: 0,
             wake_at: None,
             saved,
@@ -343,10 +343,10 @@ impl<'a> World<'a> {
         if rng.one_in(3) {
             config.deadline = config.deadline.map(|_| Duration::from_nanos(rng.within(8, 120)));
         }
-        let fresh = rng.one_in(3);
+        let restore = Restore { fresh: rng.one_in(3), forgets: rng.one_in(4) };
         self.crashes += 1;
         self.restored =
-            self.observed.crash(now, self.saved.clone(), config, fresh, |input| self.scenario.key(input))?;
+            self.observed.crash(now, self.saved.clone(), config, restore, |input| self.scenario.key(input))?;
         self.events.clear();
         self.calls.clear();
         (self.position, _) = self.saved_at;
@@ -434,8 +434,10 @@ impl<'a> World<'a> {
         }
         let Some(emit) = self.observed.emit(self.time())? else { return Ok(false) };
         self.consumer = self.now + self.rng.below(self.scenario.host.consumer + 1);
-        if emit == Emit::End {
-            self.finish = Ending::Over;
+        match &emit {
+            Emit::End => self.finish = Ending::Over,
+            Emit::Record(emitted) => self.restored.decided.retain(|input| *input != emitted.input),
+            _ => {}
         }
         self.log.push(emit);
         Ok(true)

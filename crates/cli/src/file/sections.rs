@@ -10,7 +10,7 @@ use crate::entries::Entries;
 use crate::fault::Fault;
 use crate::yaml::{Entry, Node, Value};
 
-const SECTIONS: [&str; 5] = ["source", "setup", "enrich", "sink", "dead_letter"];
+const SECTIONS: [&str; 8] = ["source", "setup", "enrich", "sink", "dead_letter", "checkpoint", "workers", "cluster"];
 
 /// The sections of a file; `None` when one that must be there is not, or is wrong.
 pub(super) fn sections(root: &Node, faults: &mut Vec<Fault>) -> Option<Sections> {
@@ -24,7 +24,9 @@ pub(super) fn sections(root: &Node, faults: &mut Vec<Fault>) -> Option<Sections>
     let enrich = required(entries, "enrich", faults, steps);
     let sink = required(entries, "sink", faults, section);
     let dead_letter = optional(entries, "dead_letter", faults);
-    Some(Sections { source: source?, setup, enrich: enrich?, sink: sink?, dead_letter })
+    let (checkpoint, workers) = (optional(entries, "checkpoint", faults), optional(entries, "workers", faults));
+    let cluster = optional(entries, "cluster", faults);
+    Some(Sections { source: source?, setup, enrich: enrich?, sink: sink?, dead_letter, checkpoint, workers, cluster })
 }
 
 fn required<T>(

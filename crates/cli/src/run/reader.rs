@@ -11,7 +11,7 @@ use std::vec::IntoIter;
 use inflight_connectors::file::FileSource;
 use inflight_connectors::{Error, Record, Source};
 use inflight_timely::flow::Produced;
-use inflight_timely::pipeline::Produce;
+use inflight_timely::single::Produce;
 
 use super::columns::Columns;
 use super::row::{Fate, Row};
@@ -161,7 +161,7 @@ fn row((record, number): (Record, u64)) -> Row {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use inflight_connectors::Progress;
+    use inflight_connectors::{Position, Progress};
     use serde_json::json;
 
     use super::*;
@@ -249,6 +249,10 @@ mod tests {
 
         fn progress(&self) -> Progress {
             Progress::default()
+        }
+
+        fn position(&self) -> Position {
+            Position::default()
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use inflight_connectors::file::{FileSink, FileSinkConfig};
 use inflight_connectors::{Error, Sink};
-use inflight_timely::pipeline::Consume;
+use inflight_timely::single::Consume;
 
 use super::row::{Fate, Row};
 use super::stop::Stop;

@@ -30,7 +30,7 @@ fn every_command_has_a_help() {
 #[test]
 fn a_wrong_command_line_ends_with_2() {
     let workspace = Workspace::with(SEVEN_LINES);
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["rnu", "p.yaml"],
         &["run"],
@@ -39,6 +39,9 @@ fn a_wrong_command_line_ends_with_2() {
         &["run", "p.yaml", "--drain-limit", "0s"],
         &["run", "p.yaml", "--source", "orders.txt"],
         &["run", "p.yaml", "--sink", "orders.jsonl"],
+        &["run", "p.yaml", "--workers", "0"],
+        &["run", "p.yaml", "--processes", "3"],
+        &["run", "p.yaml", "--from-scratch"],
     ];
     for args in wrong {
         let ran = workspace.run(args);

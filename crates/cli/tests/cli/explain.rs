@@ -40,6 +40,7 @@ enrich:
     on_error: fail
 sink:
   stdout: {format: json_lines, compression: none}
+workers: 1
 "
     );
 }
@@ -138,4 +139,37 @@ fn paths_start_at_the_folder_of_the_file() {
     workspace.write("deep/p.yaml", SEVEN_LINES);
     let ran = workspace.run(&["explain", "deep/p.yaml"]);
     assert!(ran.stdout.contains("database: users.db\n"), "{ran:?}");
+}
+
+#[test]
+fn each_sink_says_what_it_holds_after_a_crash_and_why() {
+    let pipeline = format!(
+        "{SEVEN_LINES}dead_letter: {{ file: {{ path: dead.jsonl }} }}\ncheckpoint: {{ dir: state }}\nworkers: 2\n\
+         cluster: {{ hosts: [a:1, b:1] }}\n"
+    );
+    let workspace = Workspace::with(&pipeline);
+    let ran = workspace.run(&["explain", "p.yaml"]);
+    let plan: Vec<&str> = ran.stdout.lines().take_while(|line| line.starts_with('#')).skip(4).collect();
+    assert_eq!(
+        plan,
+        [
+            "# sink      stdout json_lines; at least once: what was written cannot be taken back, so after a crash some of it comes again",
+            "# dead      file dead.jsonl, json_lines; exactly once: after a crash, what no checkpoint covers is cut off before the run goes on",
+            "# run by    2 workers in each of 2 processes; what a step may hold and call, each worker may; process 0 writes",
+            "# recovery  a checkpoint every 1s in state, the last 3 kept",
+        ]
+    );
+    assert!(
+        ran.stdout.contains("checkpoint: {dir: state, every: 1s, keep: 3, replay: none}\nworkers: 2\ncluster:"),
+        "{ran:?}"
+    );
+    workspace.write("again.yaml", &ran.stdout);
+    assert_eq!(workspace.run(&["explain", "again.yaml"]).stdout, ran.stdout);
+    #[cfg(unix)]
+    {
+        let device = pipeline.replace("stdout: { format: json_lines }", "file: { path: /dev/null, format: csv }");
+        workspace.write("p.yaml", device);
+        let shown = workspace.run(&["explain", "p.yaml"]).stdout;
+        assert!(shown.contains("# sink      file /dev/null, csv; at least once: it is no file, so"), "{shown}");
+    }
 }

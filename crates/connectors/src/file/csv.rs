@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use serde_json::Value;
 
 use super::input::read_error;
+use super::position::Reached;
 use super::{ColumnType, MAX_LINE_BYTES};
 use crate::suggestion::{did_you_mean, list};
 use crate::{Error, ErrorKind, Record};
@@ -85,6 +86,22 @@ impl<R: Read> Csv<R> {
     /// The names of the columns, in the order of the file.
     pub fn header(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Goes on, after the header, with a text of which so much has been read; `reader` begins with what comes next.
+    /// A line feed there still belongs to the line before if that ended in a carriage return.
+    pub(super) fn continue_with(&mut self, reader: R, reached: Reached, after_carriage_return: bool) {
+        // The parser holds nothing: what it is fed ends with a line, and so did the header.
+        let feed = self.rows.get_mut();
+        *feed = LineFeed::new(reader, feed.limit);
+        (feed.offset, feed.line, feed.inside_line) = (reached.offset, reached.line, after_carriage_return);
+        self.records = reached.record;
+    }
+
+    /// How much has been read when a record has just been returned.
+    pub(super) fn reached(&self) -> Reached {
+        let feed = self.rows.get_ref();
+        Reached { offset: feed.offset, line: feed.line, record: self.records }
     }
 
     /// Whether the next record can be read without waiting for input. One with line ends inside quotes may still
@@ -210,6 +227,8 @@ struct LineFeed<R> {
     limit: usize,
     /// What is left of the limit for the record being read.
     budget: usize,
+    /// The bytes fed.
+    offset: u64,
     /// The line last fed.
     line: u64,
     /// The first line of the record being read that is not blank.
@@ -226,7 +245,7 @@ struct TooLong {
 impl<R: Read> LineFeed<R> {
     fn new(reader: R, limit: usize) -> Self {
         let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-        Self { reader, limit, budget: 0, line: 0, first_line: None, inside_line: false, at_end: false }
+        Self { reader, limit, budget: 0, offset: 0, line: 0, first_line: None, inside_line: false, at_end: false }
     }
 
     fn begin_record(&mut self) {
@@ -267,7 +286,9 @@ impl<R: Read> Read for LineFeed<R> {
         if self.first_line.is_some() {
             self.budget -= count; // blank lines in front of a record are not part of it
         }
-        self.reader.consume(count.min(self.reader.buffer().len()));
+        let consumed = count.min(self.reader.buffer().len());
+        self.reader.consume(consumed);
+        self.offset += consumed as u64;
         Ok(count)
     }
 }

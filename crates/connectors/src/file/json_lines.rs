@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use serde_json::error::Category;
 
 use super::input::read_error;
+use super::position::Reached;
 use crate::{Error, ErrorKind, Record};
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -28,8 +29,8 @@ pub struct JsonLines<R> {
     reader: BufReader<R>,
     max_line_bytes: usize,
     line: Vec<u8>,
-    line_number: u64,
-    records: u64,
+    /// The record in `line` included.
+    reached: Reached,
     ended: bool,
 }
 
@@ -41,10 +42,19 @@ impl<R: Read> JsonLines<R> {
             reader: BufReader::with_capacity(BUFFER_BYTES, reader),
             max_line_bytes,
             line: Vec::new(),
-            line_number: 0,
-            records: 0,
+            reached: Reached::default(),
             ended: false,
         }
+    }
+
+    /// Goes on with a text of which so much has been read; `reader` begins with what comes next.
+    pub(super) fn continued(reader: R, max_line_bytes: usize, reached: Reached) -> Self {
+        Self { reached, ..Self::new(reader, max_line_bytes) }
+    }
+
+    /// How much has been read when a record has just been returned.
+    pub(super) fn reached(&self) -> Reached {
+        self.reached
     }
 
     /// Whether the next record can be read without waiting for input.
@@ -56,7 +66,7 @@ impl<R: Read> JsonLines<R> {
         while self.read_line()? {
             if !self.line.trim_ascii().is_empty() {
                 let record = parse(&self.line)?;
-                self.records += 1;
+                self.reached.record += 1;
                 return Ok(Some(record));
             }
         }
@@ -66,12 +76,13 @@ impl<R: Read> JsonLines<R> {
     /// Reads the next line into `self.line`; false at the end.
     fn read_line(&mut self) -> Result<bool, Error> {
         self.line.clear();
-        self.line_number += 1;
         let room = (self.max_line_bytes as u64).saturating_add(1); // the line and its end
+        self.reached.line += 1;
         let count = self.reader.by_ref().take(room).read_until(b'\n', &mut self.line).map_err(read_error)?;
         if count == 0 {
             return Ok(false);
         }
+        self.reached.offset += count as u64;
         if self.line.last() == Some(&b'\n') {
             self.line.pop();
         }
@@ -80,7 +91,7 @@ impl<R: Read> JsonLines<R> {
             let message = format!("the line is longer than {limit} bytes; if it is right, raise `max_line_bytes`");
             return Err(Error::new(ErrorKind::TooLong, message));
         }
-        if self.line_number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+        if self.reached.line == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
             self.line.drain(..BYTE_ORDER_MARK.len());
         }
         Ok(true)
@@ -96,7 +107,7 @@ impl<R: Read> Iterator for JsonLines<R> {
         }
         let next = self.next_record();
         self.ended = !matches!(next, Ok(Some(_)));
-        let (line, record) = (self.line_number, self.records + 1);
+        let (line, record) = (self.reached.line, self.reached.record + 1);
         next.map_err(|error| error.at_line(line).in_record(record)).transpose()
     }
 }

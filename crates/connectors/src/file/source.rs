@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::input::Input;
-use super::{Csv, CsvOptions, FileSourceConfig, Format, JsonLines};
-use crate::{Error, Progress, Record, Source};
+use super::config::is_standard;
+use super::input::{Input, read_error};
+use super::position::{Beginning, Reached, changed, columns_crc};
+use super::{Compression, Csv, CsvOptions, FileSourceConfig, Format, JsonLines};
+use crate::{Error, ErrorKind, Fingerprint, Position, Progress, Record, Source};
 
 /// The records of a file or of stdin.
 ///
@@ -17,9 +19,12 @@ pub struct FileSource {
     records: Records,
     /// Kept so that a source that has failed stays failed.
     failure: Option<Error>,
-    delivered: u64,
+    /// With the last record delivered.
+    reached: Reached,
     bytes_read: Arc<AtomicU64>,
     bytes_total: Option<u64>,
+    beginning: Option<Beginning>,
+    compression: Compression,
 }
 
 enum Records {
@@ -49,16 +54,93 @@ impl FileSource {
         config: &FileSourceConfig,
     ) -> Result<Self, Error> {
         config.check()?;
-        Self::new(Input::new(reader, name.as_ref(), config.compression(), None), config)
+        Self::new(Input::new(reader, name.as_ref(), config.compression()), config)
+    }
+
+    /// Opens what `config` names to go on at `position`, which a source of the same configuration told. A plain file is
+    /// entered there; a gzip file is unpacked up to there.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); also when stdin or a pipe is named, which cannot be read again, or the file is not the
+    /// one that it was ([`ErrorKind::Changed`]): it is shorter, it begins otherwise, its columns are others, or a last
+    /// line that had no end has been continued. That it has grown is no error.
+    pub fn open_at(config: &FileSourceConfig, position: &Position) -> Result<Self, Error> {
+        config.check()?;
+        let name = if is_standard(&config.path) { Path::new("stdin") } else { &config.path };
+        Self::go_on(config, position).map_err(|error| error.in_file(name))
     }
 
     fn new(input: Input, config: &FileSourceConfig) -> Result<Self, Error> {
-        let Input { reader, name, bytes_read, bytes_total } = input;
+        let Input { reader, name, bytes_read, bytes_total, beginning } = input;
         let records = match config.format()? {
             Format::JsonLines => Records::JsonLines(JsonLines::new(reader, config.max_line_bytes)),
             Format::Csv => Records::Csv(Csv::new(reader, &csv_options(config)).map_err(|error| error.in_file(&name))?),
         };
-        Ok(Self { name, records, failure: None, delivered: 0, bytes_read, bytes_total })
+        let (failure, reached, compression) = (None, Reached::default(), config.compression());
+        Ok(Self { name, records, failure, reached, bytes_read, bytes_total, beginning, compression })
+    }
+
+    fn go_on(config: &FileSourceConfig, position: &Position) -> Result<Self, Error> {
+        let not_again = "this cannot be read again from the middle; start anew without the checkpoint, or read a file";
+        let not_again = || Error::new(ErrorKind::Config, not_again);
+        if is_standard(&config.path) {
+            return Err(not_again());
+        }
+        // The header of a CSV file is read in any case.
+        let mut source = Self::open(config)?;
+        let (Some(beginning), Some(then)) = (&source.beginning, &position.beginning) else {
+            return Err(not_again());
+        };
+        beginning.check(then)?;
+        if source.columns() != then.columns {
+            return Err(changed("its columns are others"));
+        }
+        // Where nothing was read yet, it stands right.
+        if position.offset > 0 {
+            source.enter(config, Reached::from(position))?;
+        }
+        source.skip(position.skip)?;
+        Ok(source)
+    }
+
+    fn enter(&mut self, config: &FileSourceConfig, at: Reached) -> Result<(), Error> {
+        let (mut input, last) = Input::open_at(&config.path, config.compression(), at.offset)?;
+        let within_line = !matches!(last, b'\n' | b'\r');
+        if within_line && input.reader.read(&mut [0]).map_err(read_error)? > 0 {
+            return Err(changed("the line that was its last has been continued"));
+        }
+        match &mut self.records {
+            Records::JsonLines(lines) => *lines = JsonLines::continued(input.reader, config.max_line_bytes, at),
+            Records::Csv(rows) => rows.continue_with(input.reader, at, last == b'\r'),
+        }
+        self.reached = at;
+        self.bytes_read = input.bytes_read;
+        Ok(())
+    }
+
+    fn skip(&mut self, records: u64) -> Result<(), Error> {
+        for _ in 0..records {
+            match self.records.next() {
+                Some(record) => drop(record?),
+                None => return Err(changed("it has fewer records")),
+            }
+            self.reached = self.records.reached();
+        }
+        Ok(())
+    }
+
+    fn columns(&self) -> Option<u32> {
+        match &self.records {
+            Records::JsonLines(_) => None,
+            Records::Csv(rows) => Some(columns_crc(rows.header())),
+        }
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        // What is packed has no bytes of which it is known that they have been read.
+        let most = if self.compression == Compression::None { self.reached.offset } else { u64::MAX };
+        self.beginning.as_ref().map(|beginning| beginning.fingerprint(most, self.columns()))
     }
 }
 
@@ -67,7 +149,10 @@ impl Source for FileSource {
         let mut count = 0;
         while self.failure.is_none() && count < max.max(1) && (count == 0 || self.records.is_ready()) {
             match self.records.next() {
-                Some(Ok(record)) => into.push(record),
+                Some(Ok(record)) => {
+                    into.push(record);
+                    self.reached = self.records.reached();
+                }
                 Some(Err(error)) => {
                     self.failure = Some(error.in_file(&self.name));
                     break;
@@ -76,7 +161,6 @@ impl Source for FileSource {
             }
             count += 1;
         }
-        self.delivered += count as u64;
         match &self.failure {
             Some(error) if count == 0 => Err(error.clone()),
             _ => Ok(count),
@@ -85,10 +169,14 @@ impl Source for FileSource {
 
     fn progress(&self) -> Progress {
         Progress {
-            records: self.delivered,
+            records: self.reached.record,
             bytes_read: self.bytes_read.load(Ordering::Relaxed),
             bytes_total: self.bytes_total,
         }
+    }
+
+    fn position(&self) -> Position {
+        self.reached.position(self.fingerprint())
     }
 }
 
@@ -97,6 +185,13 @@ impl Records {
         match self {
             Self::JsonLines(lines) => lines.next(),
             Self::Csv(rows) => rows.next(),
+        }
+    }
+
+    fn reached(&self) -> Reached {
+        match self {
+            Self::JsonLines(lines) => lines.reached(),
+            Self::Csv(rows) => rows.reached(),
         }
     }
 

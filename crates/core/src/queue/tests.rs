@@ -103,10 +103,13 @@ impl Story {
         records.filter_map(|emit| if let Emit::Record(record) = emit { Some(record.outcome) } else { None }).collect()
     }
 
-    fn snapshot(&self) -> Snapshot<u32> {
+    fn snapshot(&self) -> Snapshot<u32, Outcome<u32>> {
         let snapshot = self.queue.snapshot(self.now);
         let elements = snapshot.elements.into_iter().map(|element| match element {
             Held::Record { input, timestamp, progress } => Held::Record { input: *input, timestamp, progress },
+            Held::Decided { input, timestamp, outcome, attempts, elapsed } => {
+                Held::Decided { input: *input, timestamp, outcome: outcome.clone(), attempts, elapsed }
+            }
             Held::Watermark(at) => Held::Watermark(at),
             Held::Idle => Held::Idle,
         });
@@ -537,8 +540,12 @@ fn a_drain_decides_everything_by_its_limit() {
 
 // Snapshot and restore.
 
-fn held(input: u32, attempts: u32) -> Held<u32> {
+fn held(input: u32, attempts: u32) -> Held<u32, Outcome<u32>> {
     Held::Record { input, timestamp: None, progress: Progress { attempts, remaining: None } }
+}
+
+fn decided(input: u32, outcome: Outcome<u32>, attempts: u32, elapsed: u64) -> Held<u32, Outcome<u32>> {
+    Held::Decided { input, timestamp: None, outcome, attempts, elapsed: span(elapsed) }
 }
 
 #[test]
@@ -554,7 +561,10 @@ fn s80_a_snapshot_holds_everything_that_has_not_left_in_arrival_order_s81() {
         let elements = story.snapshot().elements;
         let inputs: Vec<_> = elements
             .iter()
-            .filter_map(|element| if let Held::Record { input, .. } = element { Some(*input) } else { None })
+            .filter_map(|element| match element {
+                Held::Record { input, .. } | Held::Decided { input, .. } => Some(*input),
+                Held::Watermark(_) | Held::Idle => None,
+            })
             .collect();
         let expected = if order == Order::Ordered { vec![2, 3, 4] } else { vec![2, 4] };
         assert_eq!(inputs, expected, "{order:?}");
@@ -577,17 +587,112 @@ fn s82_a_snapshot_larger_than_the_capacity_is_restored_and_all_of_it_is_called()
 }
 
 #[test]
-fn s83_what_was_on_the_wire_or_answered_but_held_is_called_again() {
+fn s83_what_was_on_the_wire_is_called_again_and_what_was_answered_is_not() {
     let mut story = Story::with(Order::Ordered, 9, |config| config.retry = Some(Retry::fixed(2, span(5))));
     story.record(1).record(2).record(3);
     let calls = story.calls();
+    story.now = at(3);
     story.answer(calls[1]);
     story.fail(calls[2]);
     assert_eq!(
         story.snapshot().elements,
-        [held(1, 0), held(2, 0), held(3, 1)],
+        [held(1, 0), decided(2, Outcome::Done(200), 1, 3), held(3, 1)],
         "only the attempt that failed is spent"
     );
+}
+
+/// Hands in what another queue held, all of key 7.
+fn restore(story: &mut Story, elements: Vec<Held<u32, Outcome<u32>>>) {
+    for element in elements {
+        match element {
+            Held::Record { input, timestamp, progress } => {
+                story.queue.handle_restored(story.now, 7, timestamp, input, progress);
+            }
+            Held::Decided { input, timestamp, outcome, attempts, elapsed } => {
+                story.queue.handle_decided(story.now, 7, timestamp, input, outcome, attempts, elapsed);
+            }
+            Held::Watermark(at) => story.queue.handle_watermark(at),
+            Held::Idle => story.queue.handle_idle(),
+        }
+    }
+}
+
+#[test]
+fn a_record_restored_with_its_outcome_is_not_called_and_leaves_in_turn() {
+    for (order, before, after) in [
+        (Order::Ordered, &[][..], &["1", "2 late", "3"][..]),
+        (Order::Unordered, &["2 late"], &["1", "3"]),
+        (Order::KeyOrdered, &[], &["1", "2 late", "3"]),
+    ] {
+        let mut story = Story::with(order, 2, |config| config.deadline = Some(span(10)));
+        restore(&mut story, vec![held(1, 0), decided(2, timed_out(Clock::Deadline), 4, 9), held(3, 0)]);
+        assert_eq!(story.queue.stats().decided, 1, "{order:?}");
+        let calls = story.calls();
+        assert_eq!(calls.len(), 2, "{order:?}: 1 and 3");
+        assert_eq!(story.leaves(), before, "{order:?}");
+        calls.into_iter().for_each(|call| story.answer(call));
+        assert_eq!(story.leaves(), after, "{order:?}");
+        assert_eq!(story.wake_at(), None, "{order:?}: no timer of it is armed");
+    }
+}
+
+#[test]
+fn with_key_serial_a_record_restored_with_its_outcome_holds_up_its_key_until_it_has_left() {
+    let mut story = Story::new(Order::KeySerial, 9);
+    restore(&mut story, vec![decided(1, Outcome::Done(5), 1, 0), held(2, 0), decided(3, Outcome::Unanswered, 1, 0)]);
+    assert!(story.calls().is_empty());
+    assert_eq!(story.leaves(), ["1"]);
+    let calls = story.calls();
+    assert_eq!(calls.len(), 1);
+    assert!(story.leaves().is_empty(), "3 waits for 2");
+    story.answer(calls[0]);
+    assert_eq!(story.leaves(), ["2", "3 unanswered"]);
+}
+
+#[test]
+fn a_record_restored_with_its_outcome_takes_up_room_and_keeps_its_side_of_a_watermark() {
+    let mut story = Story::with(Order::Unordered, 2, |config| config.event_time = EventTime::Frontier);
+    let late = Some(Timestamp(3));
+    story.queue.handle_record(at(0), 0, Some(Timestamp(4)), 1);
+    story.watermark(5);
+    story.queue.handle_decided(at(0), 0, late, 2, Outcome::Done(2), 1, span(1));
+    assert!(!story.queue.has_room());
+    let calls = story.calls();
+    assert!(story.leaves().is_empty(), "2 was late, and stays so");
+    story.answer(calls[0]);
+    assert_eq!(story.leaves(), ["1", "W5", "2"]);
+    assert!(story.queue.has_room());
+}
+
+#[test]
+fn attempts_and_elapsed_come_out_as_they_were() {
+    for now in [0, 4, 1_000] {
+        let mut story = Story::new(Order::Ordered, 9);
+        story.now = at(now);
+        restore(&mut story, vec![decided(1, Outcome::Done(5), 3, 90)]);
+        assert_eq!(story.snapshot().elements, [decided(1, Outcome::Done(5), 3, 90)], "at {now}");
+        let Some(Emit::Record(record)) = story.queue.emit() else { panic!("it may leave") };
+        assert_eq!((record.attempts, record.decided.since(record.admitted)), (3, span(90)), "at {now}");
+    }
+}
+
+#[test]
+fn an_outcome_that_the_host_changes_is_in_the_snapshot_and_leaves() {
+    let mut story = Story::with(Order::Ordered, 9, |config| config.timeout = Some(span(10)));
+    story.record(1).record(2).record(3);
+    let calls = story.calls();
+    story.answer(calls[2]);
+    story.does(at(10));
+    assert_eq!(story.queue.emit().map(|emit| name(&emit)).as_deref(), Some("1 late"));
+    let mut seen = Vec::new();
+    story.queue.map_outcomes(|input, outcome| {
+        seen.push((*input, outcome));
+        Outcome::Done(7)
+    });
+    assert_eq!(seen, [(2, timed_out(Clock::Attempt)), (3, Outcome::Done(300))], "what is held, and decided");
+    let elements = [decided(2, Outcome::Done(7), 1, 10), decided(3, Outcome::Done(7), 1, 0)];
+    assert_eq!(story.snapshot().elements, elements);
+    assert_eq!(story.outcomes(), [Outcome::Done(7), Outcome::Done(7)]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::fences::Control;
 use crate::mutant::Mutant;
 use crate::outcome::{Clock, Completion, Emit, Emitted, Outcome};
 use crate::retry::mix;
-use crate::time::Time;
+use crate::time::{Time, Timestamp};
 use crate::timers::Timer;
 
 /// Where in the line of those that may start.
@@ -32,6 +32,18 @@ impl<I, O> Queue<I, O> {
         let sequence = self.sequence;
         self.sequence += 1;
         sequence
+    }
+
+    /// Takes in a record, which holds up its key and the watermarks behind it from now on.
+    #[inline(always)]
+    pub(super) fn admit(&mut self, now: Time, key: u64, timestamp: Option<Timestamp>, input: I) -> u32 {
+        assert!(self.input == Input::Open, "a record was handed in after the end of input");
+        let sequence = self.next_sequence();
+        let index = self.entries.insert(now, sequence, timestamp, input);
+        self.departures.admit(index, sequence, key, timestamp);
+        self.stats.held += 1;
+        self.stats.accepted += 1;
+        index
     }
 
     /// Waiting: puts the record in line, unless its key's turn or its own last call holds it back.
@@ -197,7 +209,7 @@ impl<I, O> Queue<I, O> {
 
     /// Waiting, Calling or BackingOff -> Decided. Once.
     #[inline(always)]
-    fn decide(&mut self, now: Time, index: u32, outcome: Outcome<O>) {
+    pub(super) fn decide(&mut self, now: Time, index: u32, outcome: Outcome<O>) {
         let entry = self.entries.at_mut(index);
         match entry.state {
             State::BackingOff => self.stats.backing_off -= 1,

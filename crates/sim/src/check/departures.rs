@@ -1,8 +1,8 @@
 //! What leaves: each record once, in order, on the right side of every watermark, and not later than it must.
 
-use inflight_core::{Emit, Emitted, EventTime, Held, Order, Outcome};
+use inflight_core::{Emit, Emitted, EventTime, Order, Outcome};
 
-use super::{Checker, Controls, Record, record};
+use super::{Checker, Controls, Element, Record, record};
 use crate::{Input, Output, Violation, ensure};
 
 impl Checker {
@@ -17,7 +17,7 @@ impl Checker {
             Some(Emit::Watermark(at)) => {
                 let place = self.held.iter().position(|element| record(element).is_none());
                 let first = place.map(|place| &self.held[place]);
-                let right = matches!(first, Some(Held::Watermark(first)) if first == at);
+                let right = matches!(first, Some(Element::Watermark(first)) if first == at);
                 ensure!(right, "watermarks leave in order", "{at:?} instead of {first:?}");
                 self.control_left(place.unwrap_or_default())?;
                 let later = self.controls_out.watermark.is_none_or(|last| *at > last);
@@ -28,7 +28,7 @@ impl Checker {
             }
             Some(Emit::Idle) => {
                 let place = self.held.iter().position(|element| record(element).is_none());
-                let right = place.is_some_and(|place| matches!(self.held[place], Held::Idle));
+                let right = place.is_some_and(|place| matches!(self.held[place], Element::Idle));
                 ensure!(right, "watermarks leave in order", "idle instead of {place:?}");
                 self.control_left(place.unwrap_or_default())?;
                 self.controls_out.idles += 1;
@@ -49,7 +49,7 @@ impl Checker {
         let place = self.place(input);
         ensure!(place.is_some(), "each record leaves once", "{input} is not held");
         let place = place.unwrap_or_default();
-        let Held::Record { input: gone, .. } = self.held.remove(place) else { return Ok(()) };
+        let Element::Record(gone) = self.held.remove(place) else { return Ok(()) };
         let index = input as usize;
         self.left.resize(self.left.len().max(index + 1), false);
         ensure!(!self.left[index], "each record leaves once", "{input} has left before");
@@ -105,10 +105,10 @@ impl Checker {
     }
 
     /// Whether an earlier element keeps a watermark or idle status from leaving.
-    fn blocks(&self, earlier: &Held<Box<Record>>, control: &Held<Box<Record>>) -> bool {
+    fn blocks(&self, earlier: &Element, control: &Element) -> bool {
         let all = self.config.event_time == EventTime::Strict || self.config.order == Order::Ordered;
         match (record(earlier), control) {
-            (Some(record), Held::Watermark(at)) if !all => {
+            (Some(record), Element::Watermark(at)) if !all => {
                 let covered = |timestamp| timestamp <= *at;
                 let late = |timestamp| record.before.watermark.is_some_and(|watermark| timestamp <= watermark);
                 record.timestamp.is_none_or(|timestamp| covered(timestamp) || late(timestamp))
@@ -132,16 +132,16 @@ impl Checker {
         Ok(())
     }
 
-    fn record_waits(&self, before: &[Held<Box<Record>>], waiting: &Record) -> bool {
+    fn record_waits(&self, before: &[Element], waiting: &Record) -> bool {
         let same_key = |other: &Record| self.config.order.is_keyed() && other.key == waiting.key;
         let watermark = waiting.before.watermark;
         let fixed = self.config.event_time == EventTime::Strict
             || waiting.timestamp.is_none_or(|timestamp| watermark.is_some_and(|watermark| timestamp <= watermark));
         before.iter().any(|earlier| match earlier {
             _ if self.config.order == Order::Ordered => true,
-            Held::Record { input: other, .. } => same_key(other),
-            Held::Watermark(_) => fixed,
-            Held::Idle => true,
+            Element::Record(other) => same_key(other),
+            Element::Watermark(_) => fixed,
+            Element::Idle => true,
         })
     }
 }

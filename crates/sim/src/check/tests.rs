@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use inflight_core::{
-    Action, CallId, Clock, Completion, Config, Emit, Emitted, EventTime, Order, Outcome, Queue, Retry, RetryBudget,
-    Snapshot, Stats, Time, Timestamp,
+    Action, CallId, Clock, Completion, Config, Emit, Emitted, EventTime, Held, Order, Outcome, Progress, Queue, Retry,
+    RetryBudget, Snapshot, Stats, Time, Timestamp,
 };
 
 use super::Checker;
@@ -298,10 +298,10 @@ fn counts_that_are_wrong_and_too_much_held() {
 #[test]
 fn a_snapshot_that_lacks_a_record_or_has_it_elsewhere() {
     let checker = with_records(Order::Unordered, &[1, 2], |_| {});
-    let record = |input: Input, timestamp| inflight_core::Held::Record {
+    let record = |input: Input, timestamp| Held::Record {
         input,
         timestamp: Some(Timestamp(timestamp)),
-        progress: inflight_core::Progress::default(),
+        progress: Progress::default(),
     };
     let snapshot = |elements| Snapshot { watermark: None, elements };
     checker.snapshot(&snapshot(vec![record(0, 1), record(1, 2)])).expect("right");
@@ -310,4 +310,43 @@ fn a_snapshot_that_lacks_a_record_or_has_it_elsewhere() {
     broken(checker.snapshot(&snapshot(vec![record(1, 2), record(0, 1)])), rule);
     let late = Snapshot { watermark: Some(Timestamp(0)), elements: Vec::new() };
     broken(checker.snapshot(&late), "a snapshot knows the last watermark");
+}
+
+#[test]
+fn a_snapshot_with_an_outcome_that_is_not_so_or_without_one() {
+    let mut checker = with_records(Order::Ordered, &[1, 2], |_| {});
+    answer(&mut checker, &[1]);
+    let timestamp = |input: Input| Some(Timestamp(input as i64 + 1));
+    let record = |input| Held::Record { input, timestamp: timestamp(input), progress: Progress::default() };
+    let decided = |input, outcome, attempts| {
+        let elapsed = Duration::ZERO;
+        Held::Decided { input, timestamp: timestamp(input), outcome, attempts, elapsed }
+    };
+    let done = |call| Outcome::Done(Output { input: 1, call });
+    let snapshot = |elements| Snapshot { watermark: None, elements };
+    checker.snapshot(&snapshot(vec![record(0), decided(1, done(0), 1)])).expect("right");
+    let rule = "a snapshot has the outcomes";
+    broken(checker.snapshot(&snapshot(vec![record(0), record(1)])), rule);
+    broken(checker.snapshot(&snapshot(vec![record(0), decided(1, done(7), 1)])), rule);
+    broken(checker.snapshot(&snapshot(vec![record(0), decided(1, done(0), 2)])), rule);
+    broken(checker.snapshot(&snapshot(vec![decided(0, Outcome::Unanswered, 0), decided(1, done(0), 1)])), rule);
+}
+
+#[test]
+fn a_record_restored_with_its_outcome_that_is_called_again_or_gets_another() {
+    let mut checker = checker(Order::Unordered, |_| {});
+    let outcome = Outcome::Done(Output { input: 0, call: 0 });
+    checker.record_decided((at(9), span(4)), 7, None, 0, outcome.clone(), 2);
+    broken(checker.clone().call(at(9), ids::<1>()[0], &[0]), "no attempt once decided, or while one runs");
+    broken(checker.emitted(None), "what may leave leaves");
+    let leaves = |outcome, attempts, admitted| {
+        let decided = at(9);
+        Emit::Record(Emitted { sequence: 0, input: 0, timestamp: None, outcome, attempts, admitted, decided })
+    };
+    let other = Outcome::Done(Output { input: 0, call: 1 });
+    broken(checker.clone().emitted(Some(&leaves(other, 2, at(5)))), "the outcome is the first that happened");
+    let rule = "a record leaves with what it came with";
+    broken(checker.clone().emitted(Some(&leaves(outcome.clone(), 1, at(5)))), rule);
+    broken(checker.clone().emitted(Some(&leaves(outcome.clone(), 2, at(9)))), rule);
+    checker.emitted(Some(&leaves(outcome, 2, at(5)))).expect("right");
 }

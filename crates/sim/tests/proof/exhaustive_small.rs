@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use inflight_core::{CallId, Completion, Config, Emit, EventTime, Order, Retry, Time, Timestamp};
-use inflight_sim::{Element, Input, Observed, Options, Output, Step, Violation};
+use inflight_sim::{Element, Input, Observed, Options, Output, Restore, Step, Violation};
 
 use crate::threads;
 
@@ -293,7 +293,7 @@ impl<'a> Story<'a> {
                 let case = self.case;
                 let key =
                     |input: Input| if let Element::Record { key, .. } = case.source[input as usize] { key } else { 0 };
-                self.observed.crash(self.now, saved, case.config.clone(), false, key)?;
+                self.observed.crash(self.now, saved, case.config.clone(), Restore::default(), key)?;
                 self.calls.clear();
                 self.ended = false;
             }

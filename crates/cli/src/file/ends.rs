@@ -1,0 +1,108 @@
+//! Where records come from and where they go, as typed.
+
+use std::collections::BTreeMap;
+
+use inflight_connectors::file::{ColumnType, Compression, FileSinkConfig, FileSourceConfig, Format, MAX_LINE_BYTES};
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+use serde_json::json;
+
+/// Where records come from.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = |schema: &mut Schema| word_alone(schema, "stdin"))]
+pub enum Source {
+    /// A file: JSON lines or CSV, plain or gzip.
+    File(FileSourceConfig),
+    /// Standard input.
+    Stdin(Stdin),
+}
+
+/// Where records go.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = |schema: &mut Schema| word_alone(schema, "stdout"))]
+pub enum Sink {
+    /// A file: JSON lines or CSV, plain or gzip. It gets its name when it is complete.
+    File(FileSinkConfig),
+    /// Standard output.
+    Stdout(Stdout),
+}
+
+/// Records from standard input.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stdin {
+    /// Default: JSON lines.
+    pub format: Option<Format>,
+    /// Default: none.
+    pub compression: Option<Compression>,
+    /// CSV only: what separates fields. Default: a comma.
+    pub delimiter: Option<char>,
+    /// CSV only: texts that stand for no value, such as `NA`, in any column. Default: none.
+    #[serde(default)]
+    pub null: Vec<String>,
+    /// CSV only: types of columns. Columns not named here are text.
+    #[serde(default)]
+    pub columns: BTreeMap<String, ColumnType>,
+    /// Longest line, or longest CSV record, in bytes. Default: 16 MiB.
+    pub max_line_bytes: Option<usize>,
+}
+
+/// Records to standard output.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stdout {
+    /// Default: JSON lines.
+    pub format: Option<Format>,
+    /// Default: none.
+    pub compression: Option<Compression>,
+    /// CSV only: what separates fields. Default: a comma.
+    pub delimiter: Option<char>,
+    /// CSV only: the text written for no value. Default: an empty field.
+    pub null: Option<String>,
+}
+
+/// `stdin` is the same as `stdin: {}`.
+fn word_alone(schema: &mut Schema, word: &str) {
+    if let Some(choices) = schema.get_mut("oneOf").and_then(serde_json::Value::as_array_mut) {
+        choices.push(json!({ "const": word }));
+    }
+}
+
+/// The path that stands for standard input and output.
+pub const STANDARD: &str = "-";
+
+impl Source {
+    /// The same for the connector, which calls standard input `-`.
+    pub fn into_config(self) -> FileSourceConfig {
+        match self {
+            Self::File(config) => config,
+            Self::Stdin(stdin) => FileSourceConfig {
+                path: STANDARD.into(),
+                format: stdin.format,
+                compression: stdin.compression,
+                delimiter: stdin.delimiter,
+                null: stdin.null,
+                columns: stdin.columns,
+                max_line_bytes: stdin.max_line_bytes.unwrap_or(MAX_LINE_BYTES),
+            },
+        }
+    }
+}
+
+impl Sink {
+    /// The same for the connector, which calls standard output `-`.
+    pub fn into_config(self) -> FileSinkConfig {
+        match self {
+            Self::File(config) => config,
+            Self::Stdout(stdout) => FileSinkConfig {
+                path: STANDARD.into(),
+                format: stdout.format,
+                compression: stdout.compression,
+                delimiter: stdout.delimiter,
+                null: stdout.null,
+            },
+        }
+    }
+}

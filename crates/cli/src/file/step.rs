@@ -1,0 +1,127 @@
+//! One look-up for each record, as typed.
+
+use inflight_connectors::FieldPath;
+use inflight_connectors::sqlite::SqliteLookupConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::entries::Entries;
+use crate::number_or::NumberOr;
+use crate::units::{Count, Period, PeriodRange, RetryCount};
+
+/// One look-up for each record.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Look up rows of a table in an SQLite database. (The only system so far.)
+    pub sqlite: Option<SqliteLookupConfig>,
+    /// What to look up: columns of the table, each with the field of the record that it must equal, as in
+    /// `{ tailnum: .tailnum }`. A field of another step's result (`.plane.model`) makes this step run after that one.
+    /// A record in which one of the fields is missing or null counts as missing, without a call.
+    pub key: Entries<FieldPath>,
+    /// In which order records leave. Default: `input`.
+    #[serde(default)]
+    pub order: Order,
+    /// Most records held at a time, waiting, on the wire, or waiting for their turn to leave: what bounds memory.
+    /// Default: as many as the calls can carry, and 1024 at least.
+    pub capacity: Option<Count>,
+    /// Most calls on the wire at a time. Default: 16, or `capacity` if that is less.
+    pub concurrency: Option<Count>,
+    /// How long one attempt may take. Default: 1s, or `deadline` if that is less.
+    pub timeout: Option<Period>,
+    /// How long a record may take in all, from its admission: attempts, pauses and waits. Default: 5 times `timeout`.
+    pub deadline: Option<Period>,
+    /// How often to try again: a number, or more in detail. Default: 3.
+    pub retries: Option<NumberOr<RetryCount, Retries>>,
+    /// Most records that share a call: a number, or more in detail. Default: 100, or `capacity` if that is less.
+    /// Nothing waits for a batch to fill as long as no call is on the wire.
+    pub batch: Option<NumberOr<Count, Batch>>,
+    /// What becomes of a record for which the system has no answer. Default: `keep`, since having no answer is an
+    /// answer, counted as missing and never as failed.
+    #[serde(default)]
+    pub on_missing: OnMissing,
+    /// What becomes of a record whose look-up failed, after all retries. Default: `fail`, so that nothing is lost or
+    /// left incomplete unless the file says so.
+    #[serde(default)]
+    pub on_error: OnError,
+}
+
+/// In which order records leave a step.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// As they came.
+    #[default]
+    Input,
+    /// Records of one key as they came; keys do not wait for each other.
+    Key,
+    /// As `key`, and calls of one key are made one after the other.
+    KeySerial,
+    /// As they are finished.
+    None,
+}
+
+/// How often, when and why to try again.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retries {
+    /// Most attempts after the first. 0 is none. Default: 3.
+    pub max: Option<RetryCount>,
+    /// The pause before the first retry, doubled for each one after it, up to the second duration, and shortened at
+    /// random. Default: 50ms..2s.
+    pub backoff: Option<PeriodRange>,
+    /// Which failures are worth another attempt. Default: [timeout, busy].
+    pub on: Option<Vec<RetryOn>>,
+}
+
+/// A failure that may be gone a little later.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOn {
+    /// The attempt took longer than `timeout`.
+    Timeout,
+    /// The system said that it is busy.
+    Busy,
+}
+
+/// How records share calls.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Most records in one call. Default: 100, or `capacity` if that is less.
+    pub size: Option<Count>,
+    /// How long a part-filled call waits for more records while others are on the wire. Default: 2ms.
+    pub linger: Option<Period>,
+}
+
+/// What becomes of a record for which the system has no answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMissing {
+    /// It goes on, with null in the place of the result.
+    #[default]
+    Keep,
+    /// It is dropped, and counted.
+    Drop,
+    /// It goes to the dead letters.
+    DeadLetter,
+    /// The run fails.
+    Fail,
+}
+
+/// What becomes of a record whose look-up failed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The run fails.
+    #[default]
+    Fail,
+    /// It goes on, with null in the place of the result.
+    Keep,
+    /// It goes to the dead letters.
+    DeadLetter,
+    /// It is dropped, and counted.
+    Drop,
+    /// It goes on, with this in the place of the result.
+    Default(serde_json::Map<String, serde_json::Value>),
+}
