@@ -33,7 +33,7 @@ pub enum Command {
     /// named under `setup` are built first if they are missing. A file has `.partial` at the end of its name until it is
     /// complete.
     #[command(after_help = format!("{RUN_HELP}\n\n{EXIT_CODES}"))]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check pipeline files without touching data: shows each error with its place.
     Check {
         /// The pipeline files.

@@ -70,7 +70,7 @@ fn change_cluster(pipeline: &mut Pipeline, args: &RunArgs) -> Result<(), String>
         let there = hosts.len();
         return Err(format!("--processes {processes}, but there are hosts for {there}; give each process a host"));
     }
-    let process = args.process.or(cluster.process).or((hosts.len() == 1).then_some(0));
+    let process = args.process.or(cluster.process).or_else(|| (hosts.len() == 1).then_some(0));
     let last = hosts.len() - 1;
     match process {
         None => {

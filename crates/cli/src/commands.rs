@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(args) => run_pipeline(args),
+        Command::Run(args) => run_pipeline(*args),
         Command::Check { files } => {
             // All of them, even after one that is wrong.
             let right = files.iter().filter(|file| checked(file)).count();

@@ -23,15 +23,20 @@ use crate::variables::{HIDDEN, Secrets};
 /// # Errors
 /// When the YAML cannot be written, which no pipeline is known to cause.
 pub fn explain(pipeline: &Pipeline) -> anyhow::Result<String> {
-    let mut normal = normalised(pipeline)?;
-    hide(&mut normal, &mut Vec::new(), &pipeline.secrets);
+    let normal = normal(pipeline)?;
     let yaml = serde_saphyr::to_string(&Block(&normal))?;
     let plan: Vec<String> =
         plan(pipeline, &normal).iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
     Ok(format!("{}\n\n{yaml}", plan.join("\n")))
 }
 
-/// The pipeline in the form of its file.
+/// The pipeline in the form of its file, with every default filled in and secrets hidden.
+pub(crate) fn normal(pipeline: &Pipeline) -> anyhow::Result<Value> {
+    let mut normal = normalised(pipeline)?;
+    hide(&mut normal, &mut Vec::new(), &pipeline.secrets);
+    Ok(normal)
+}
+
 fn normalised(pipeline: &Pipeline) -> anyhow::Result<Value> {
     let mut sections = Map::new();
     let mut add = |name: &str, value: Value| sections.insert(name.to_owned(), value);

@@ -13,6 +13,7 @@ pub mod advice;
 pub mod args;
 mod change;
 pub mod commands;
+pub mod compatible;
 mod decode;
 pub mod entries;
 pub mod exit;

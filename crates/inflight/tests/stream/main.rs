@@ -12,6 +12,7 @@ mod capacity;
 mod clocks;
 mod consumers;
 mod event_time;
+mod hosts;
 mod life_cycle;
 mod orders;
 mod panics;
