@@ -1,13 +1,14 @@
 //! What a user writes about a file in a pipeline.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ColumnType, MAX_LINE_BYTES};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Guarantee};
 
 /// A file to read, or stdin.
 ///
@@ -165,6 +166,12 @@ impl FileSinkConfig {
         self.delimiter.unwrap_or_else(|| delimiter_of(&self.path))
     }
 
+    /// What a reader of the output can rely on when a run is continued after a crash: exactly once for files, at least
+    /// once for stdout, devices and named pipes.
+    pub fn guarantee(&self) -> Guarantee {
+        if is_regular(&self.path) { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce }
+    }
+
     /// Whether the configuration makes sense, as far as can be told without the file.
     ///
     /// # Errors
@@ -179,6 +186,11 @@ impl FileSinkConfig {
 /// Whether the path means stdin or stdout.
 pub(super) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
+}
+
+/// Whether the path names a regular file, or one that is yet to be.
+pub(super) fn is_regular(path: &Path) -> bool {
+    !is_standard(path) && fs::metadata(path).map_or(true, |there| there.is_file())
 }
 
 fn max_line_bytes() -> usize {

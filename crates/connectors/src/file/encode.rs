@@ -20,15 +20,24 @@ pub(super) struct CsvRows {
 }
 
 impl Encoder {
-    pub(super) fn new(config: &FileSinkConfig) -> Result<Self, Error> {
+    /// `columns` are those of the CSV file that is continued, if it has any rows.
+    pub(super) fn new(config: &FileSinkConfig, columns: Option<Vec<String>>) -> Result<Self, Error> {
         Ok(match config.format()? {
             Format::JsonLines => Self::JsonLines,
             Format::Csv => Self::Csv(CsvRows {
                 delimiter: config.delimiter() as u8, // checked to be ASCII
                 null: config.null.clone().unwrap_or_default(),
-                header: None,
+                header: columns,
             }),
         })
+    }
+
+    /// The columns of the CSV file, once they are decided.
+    pub(super) fn columns(&self) -> Option<&[String]> {
+        match self {
+            Self::JsonLines => None,
+            Self::Csv(rows) => rows.header.as_deref(),
+        }
     }
 
     /// Appends the line of `record`, and for the first CSV record the header before it. When that fails, `line` holds
@@ -134,7 +143,7 @@ mod tests {
     use serde_json::json;
 
     fn csv(config: FileSinkConfig, records: &[Value]) -> Result<String, Error> {
-        let mut encoder = Encoder::new(&config)?;
+        let mut encoder = Encoder::new(&config, None)?;
         let mut text = Vec::new();
         for record in records {
             encoder.encode(record.as_object().unwrap(), &mut text)?;

@@ -14,6 +14,7 @@ mod csv;
 mod encode;
 mod input;
 mod json_lines;
+mod output;
 mod position;
 mod sink;
 mod source;

@@ -1,18 +1,17 @@
 //! Records into a file or to stdout.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
 
-use super::config::is_standard;
+use super::config::{is_regular, is_standard};
 use super::encode::Encoder;
-use super::{Compression, FileSinkConfig};
-use crate::partial::PartialFile;
-use crate::{Error, ErrorKind, Record, Sink};
-
-const BUFFER_BYTES: usize = 64 * 1024;
+use super::output::{Output, Target};
+use super::{FileSinkConfig, Format};
+use crate::partial::{Kept, Left, PartialFile, WholeFile};
+use crate::{Error, ErrorKind, Guarantee, Record, Sink};
 
 /// Writes records to a file or to stdout.
 ///
@@ -38,21 +37,26 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub struct FileSink {
     name: PathBuf,
     encoder: Encoder,
-    output: Output,
+    stage: Stage,
     line: Vec<u8>,
     records: u64,
     /// Kept so that an output that has failed stays failed, and a half file never gets its name.
     failure: Option<Error>,
 }
 
-enum Output {
-    Plain(BufWriter<Target>),
-    Gzip(GzEncoder<BufWriter<Target>>),
+enum Stage {
+    Open(Output),
+    /// A crash came after the file had got its name: there is nothing left to write.
+    Complete(WholeFile, Kept),
 }
 
-enum Target {
-    File(PartialFile),
-    Stream(Box<dyn Write + Send>),
+/// What a checkpoint knows of a file.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct State {
+    #[serde(flatten)]
+    kept: Kept,
+    records: u64,
+    columns: Option<Vec<String>>,
 }
 
 impl FileSink {
@@ -84,22 +88,59 @@ impl FileSink {
         Self::new(Target::Stream(Box::new(writer)), name.as_ref(), config)
     }
 
-    fn new(target: Target, name: &Path, config: &FileSinkConfig) -> Result<Self, Error> {
-        let buffered = BufWriter::with_capacity(BUFFER_BYTES, target);
-        let output = match config.compression() {
-            Compression::None => Output::Plain(buffered),
-            Compression::Gzip => Output::Gzip(GzEncoder::new(buffered, flate2::Compression::default())),
-        };
-        let encoder = Encoder::new(config)?;
-        Ok(Self { name: name.to_owned(), encoder, output, line: Vec::new(), records: 0, failure: None })
+    /// Opens what `config` names to go on where [`prepare`](Sink::prepare) returned `state`; what was written later is
+    /// taken back. If the file had got its name before the crash, [`finish`](Sink::finish) is all that is left to do.
+    ///
+    /// Stdout, devices and named pipes are opened as by [`create`](Self::create): what has gone there cannot be taken
+    /// back.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create); also when the file is not the one that it was ([`ErrorKind::Changed`]): it is not
+    /// there, or shorter, or another.
+    pub fn resume(config: &FileSinkConfig, state: &str) -> Result<Self, Error> {
+        if !is_regular(&config.path) {
+            return Self::create(config);
+        }
+        config.check()?;
+        Self::go_on(config, state).map_err(|error| error.in_file(&config.path))
     }
 
-    /// Does `work` on the output unless it has failed before, and remembers when it fails now.
-    fn on_output(&mut self, work: impl FnOnce(&mut Output, &[u8]) -> io::Result<()>) -> Result<(), Error> {
+    fn new(target: Target, name: &Path, config: &FileSinkConfig) -> Result<Self, Error> {
+        let output = Output::new(target, config.compression(), true);
+        Self::at(Stage::Open(output), name, config, State::default())
+    }
+
+    fn go_on(config: &FileSinkConfig, state: &str) -> Result<Self, Error> {
+        let unfit = |why: &dyn std::fmt::Display| {
+            let message = format!("the checkpoint cannot continue this file ({why}); start anew without it");
+            Error::new(ErrorKind::Changed, message)
+        };
+        let state: State = serde_json::from_str(state).map_err(|error| unfit(&error))?;
+        let has_rows = !state.kept.is_empty();
+        if (config.format()? == Format::Csv && has_rows) != state.columns.is_some() {
+            return Err(unfit(&"it was of another format"));
+        }
+        let stage = match PartialFile::resume(&config.path, state.kept)? {
+            Left::Partial(file) => Stage::Open(Output::new(Target::File(file), config.compression(), !has_rows)),
+            Left::Whole(file) => Stage::Complete(file, state.kept),
+        };
+        Self::at(stage, &config.path, config, state)
+    }
+
+    fn at(stage: Stage, name: &Path, config: &FileSinkConfig, state: State) -> Result<Self, Error> {
+        let State { records, columns, .. } = state;
+        let encoder = Encoder::new(config, columns)?;
+        Ok(Self { name: name.to_owned(), encoder, stage, line: Vec::new(), records, failure: None })
+    }
+
+    /// Does `work` on the output, with the line at hand, unless it has failed before; remembers when it fails now.
+    fn on_output<T: Default>(&mut self, work: impl FnOnce(&mut Output, &[u8]) -> io::Result<T>) -> Result<T, Error> {
         if let Some(error) = &self.failure {
             return Err(error.clone());
         }
-        work(&mut self.output, &self.line).map_err(|error| {
+        let Stage::Open(output) = &mut self.stage else { return Ok(T::default()) };
+        work(output, &self.line).map_err(|error| {
             let error = Error::io("cannot write", error).in_file(&self.name);
             self.failure.insert(error).clone()
         })
@@ -108,11 +149,16 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn write(&mut self, record: &Record) -> Result<(), Error> {
+        if let Stage::Complete(..) = self.stage {
+            let message = "the file was complete when the run was cut short, and now there are more records; start \
+                           anew without the checkpoint";
+            return Err(Error::new(ErrorKind::Changed, message).in_file(&self.name));
+        }
         self.line.clear();
         self.encoder
             .encode(record, &mut self.line)
             .map_err(|error| error.in_record(self.records + 1).in_file(&self.name))?;
-        self.on_output(|output, line| output.write_all(line))?;
+        self.on_output(|output, line| output.write(line))?;
         self.records += 1;
         Ok(())
     }
@@ -121,18 +167,33 @@ impl Sink for FileSink {
         self.on_output(|output, _| output.flush())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), Error> {
-        self.flush()?;
-        let Self { name, output, .. } = *self;
-        let failed = |error| Error::io("cannot write", error).in_file(&name);
-        let buffered = match output {
-            Output::Plain(buffered) => buffered,
-            Output::Gzip(gzip) => gzip.finish().map_err(failed)?,
+    fn prepare(&mut self, _epoch: u64) -> Result<String, Error> {
+        let kept = match &self.stage {
+            Stage::Complete(_, kept) => Some(*kept),
+            Stage::Open(_) => self.on_output(|output, _| output.keep())?,
         };
-        match buffered.into_inner().map_err(|error| failed(error.into_error()))? {
-            Target::File(file) => file.commit().map_err(|error| error.in_file(&name)),
-            Target::Stream(mut stream) => stream.flush().map_err(failed),
+        let Some(kept) = kept else { return Ok(String::new()) };
+        let state = State { kept, records: self.records, columns: self.encoder.columns().map(<[String]>::to_vec) };
+        serde_json::to_string(&state).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        match &self.stage {
+            Stage::Open(output) if !output.is_file() => Guarantee::AtLeastOnce,
+            Stage::Open(_) | Stage::Complete(..) => Guarantee::ExactlyOnce,
         }
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        let Self { name, stage, failure, .. } = *self;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        match stage {
+            Stage::Open(output) => output.finish(),
+            Stage::Complete(file, _) => file.commit(),
+        }
+        .map_err(|error| error.in_file(&name))
     }
 }
 
@@ -144,38 +205,6 @@ fn target(path: &Path) -> Result<Target, Error> {
             Ok(Target::Stream(Box::new(stream)))
         }
         _ => PartialFile::create(path).map(Target::File),
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(writer) => writer.write(bytes),
-            Self::Gzip(writer) => writer.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(writer) => writer.flush(),
-            Self::Gzip(writer) => writer.flush(),
-        }
-    }
-}
-
-impl Write for Target {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.write(bytes),
-            Self::Stream(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::File(file) => file.flush(),
-            Self::Stream(stream) => stream.flush(),
-        }
     }
 }
 
