@@ -11,6 +11,8 @@ mod columns;
 mod join;
 mod lookup;
 mod opening;
+mod outcomes;
+mod portable;
 mod reader;
 mod row;
 mod stop;

@@ -8,9 +8,10 @@ use inflight_timely::single::Join;
 use serde_json::{Value, json};
 
 use super::lookup::{Answer, Error};
+use super::outcomes::Outcome;
 use super::row::{Fate, Row};
 use super::stop::Stop;
-use super::tally::{Outcome, Tally};
+use super::tally::Tally;
 use crate::file::{OnError, OnMissing};
 use crate::pipeline::{Pipeline, Step};
 use crate::variables::Secrets;
@@ -33,12 +34,15 @@ pub(super) fn join(
             .iter()
             .zip(parts)
             .map(|((place, step), part)| {
-                tally.count(*place, outcome(&part));
+                if let Some(outcome) = outcome(&part) {
+                    row.outcomes.set(*place, outcome);
+                }
                 settle(step, part, &secrets)
             })
             .collect();
         for ((_, step), settled) in steps.iter().zip(settled) {
             if let Err(why) = apply(&mut row, step, settled) {
+                tally.count(row.outcomes);
                 stop.fail(format!("record {}, look-up `{}`: {why}", row.number, step.name));
                 return None;
             }
@@ -148,7 +152,7 @@ mod tests {
     }
 
     fn going(value: Value) -> Row {
-        Row { number: 7, fate: Fate::Going(Arc::new(value.as_object().unwrap().clone())) }
+        Row::new(0, 7, value.as_object().unwrap().clone())
     }
 
     /// A record with this result after the step; the error when the run fails.
@@ -202,7 +206,7 @@ mod tests {
     fn what_was_taken_out_before_is_neither_counted_nor_failed() {
         let step = step("");
         for fate in [Fate::Dropped, Fate::Dead(Arc::default())] {
-            let mut row = Row { number: 7, fate };
+            let mut row = Row { fate, ..going(json!({})) };
             let part = Completed {
                 input: row.clone(),
                 timestamp: None,

@@ -8,10 +8,12 @@ use std::time::Instant;
 use inflight::{BatchFunction, BatchResult, Cancellation, Pool};
 use inflight_connectors::sqlite::{SqliteLookup, SqliteLookupConfig};
 use inflight_connectors::{FieldPath, Key, Record};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use inflight_connectors::Error;
 
+use super::portable;
 use super::row::Row;
 use super::tally::Calls;
 use crate::pipeline::{self, Step};
@@ -20,9 +22,9 @@ use crate::pipeline::{self, Step};
 const CONNECTIONS_MAX: usize = 64;
 
 /// What a step found for a record.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Found(Record),
+    Found(#[serde(with = "portable")] Record),
     /// There is none, or a field of the key is null.
     Missing,
     /// An earlier step has taken the record out.
@@ -59,7 +61,10 @@ impl Lookup {
             let mut hasher = DefaultHasher::new();
             let key = row.record().and_then(|record| key(record, &paths));
             // A value's text tells it from all others of its kind; a record without a key is in nobody's way.
-            key.map_or_else(|| row.number.to_string(), |key| Value::Array(key).to_string()).hash(&mut hasher);
+            match key {
+                Some(key) => Value::Array(key).to_string().hash(&mut hasher),
+                None => (row.partition, row.number).hash(&mut hasher),
+            }
             hasher.finish()
         }
     }
@@ -166,7 +171,7 @@ mod tests {
     }
 
     fn row(number: u64, value: Value) -> Row {
-        Row { number, fate: Fate::Going(Arc::new(record(value))) }
+        Row::new(0, number, record(value))
     }
 
     #[test]
@@ -197,14 +202,15 @@ mod tests {
         assert_ne!(of(json!({ "a": "x" })), of(json!({ "a": "y" })));
         assert_ne!(of(json!({ "a": 1 })), of(json!({ "a": "1" })));
         assert_ne!(number(&row(1, json!({}))), number(&row(2, json!({}))));
-        let dropped = |number| Row { number, fate: Fate::Dropped };
+        let dropped = |number| Row { fate: Fate::Dropped, ..row(number, json!({})) };
         assert_ne!(number(&dropped(1)), number(&dropped(2)));
     }
 
     #[test]
     fn without_a_key_or_a_record_nothing_is_asked() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let rows = vec![row(1, json!({ "a": null })), Row { number: 2, fate: Fate::Dropped }, row(3, json!({}))];
+        let rows =
+            vec![row(1, json!({ "a": null })), Row { fate: Fate::Dropped, ..row(2, json!({})) }, row(3, json!({}))];
         // No database is open.
         let answers = runtime.block_on(lookup_by_a().invoke(rows)).unwrap();
         let answers: Vec<Answer> = answers.into_iter().map(Result::unwrap).collect();

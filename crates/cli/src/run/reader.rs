@@ -14,7 +14,7 @@ use inflight_timely::flow::Produced;
 use inflight_timely::single::Produce;
 
 use super::columns::Columns;
-use super::row::{Fate, Row};
+use super::row::Row;
 use super::stop::Stop;
 use super::tally::Tally;
 use super::wake_at_end::WakeAtEnd;
@@ -154,7 +154,7 @@ impl Intake {
 }
 
 fn row((record, number): (Record, u64)) -> Row {
-    Row { number, fate: Fate::Going(Arc::new(record)) }
+    Row::new(0, number, record)
 }
 
 #[cfg(test)]

@@ -3,27 +3,39 @@
 use std::sync::Arc;
 
 use inflight_connectors::Record;
+use serde::{Deserialize, Serialize};
 
-/// A record with its number, and what has become of it. Cheap to clone: all steps of a stage look at the same.
-#[derive(Clone, Debug)]
+use super::outcomes::Outcomes;
+use super::portable;
+
+/// A record with its place in the source, and what has become of it. Cheap to clone: all steps of a stage look at the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Row {
-    /// Place among the records read, from 1.
+    /// Which part of the source it came from.
+    pub(super) partition: u32,
+    /// Place among the records of its partition, from 1.
     pub(super) number: u64,
+    pub(super) outcomes: Outcomes,
     pub(super) fate: Fate,
 }
 
 /// What has become of a record so far.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Fate {
     /// It is being enriched.
-    Going(Arc<Record>),
+    Going(#[serde(with = "portable")] Arc<Record>),
     /// A step dropped it, as the pipeline says.
     Dropped,
     /// A step gave it up: the dead letter.
-    Dead(Arc<Record>),
+    Dead(#[serde(with = "portable")] Arc<Record>),
 }
 
 impl Row {
+    /// As it was read.
+    pub(super) fn new(partition: u32, number: u64, record: Record) -> Self {
+        Self { partition, number, outcomes: Outcomes::default(), fate: Fate::Going(Arc::new(record)) }
+    }
+
     pub(super) const fn number(&self) -> u64 {
         self.number
     }
@@ -33,6 +45,51 @@ impl Row {
         match &self.fate {
             Fate::Going(record) => Some(record),
             Fate::Dropped | Fate::Dead(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::lookup::Answer;
+    use super::super::outcomes::Outcome;
+    use super::*;
+
+    fn there_and_back<T: Serialize + for<'de> Deserialize<'de>>(value: &T) -> T {
+        postcard::from_bytes(&postcard::to_stdvec(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_row_travels_to_the_last_bit() {
+        let numbers = json!([0, -1, u64::MAX, i64::MIN, 0.1, -0.0, 5e-324, f64::MAX, 0.1 + 0.2, 1e23]);
+        let record = json!({ "z": numbers, "a": { "ü": null, "b": [true, [], {}] }, "": "\u{0}\"" });
+        let mut row = Row::new(3, 7, record.as_object().unwrap().clone());
+        row.outcomes.set(5, Outcome::TimedOut);
+        let back = there_and_back(&row);
+        assert_eq!((back.partition, back.number, back.outcomes), (3, 7, row.outcomes));
+        assert_eq!(Value::Object(back.record().unwrap().clone()).to_string(), record.to_string());
+    }
+
+    #[test]
+    fn a_record_may_be_as_deep_as_sources_give_them() {
+        let deep = format!("{}1{}", "{\"a\":".repeat(127), "}".repeat(127));
+        let record: Record = serde_json::from_str(&deep).unwrap();
+        let mut letter = Record::new();
+        letter.insert("record".to_owned(), Value::Object(record));
+        let row = Row { fate: Fate::Dead(Arc::new(letter.clone())), ..Row::new(0, 1, Record::new()) };
+        let Fate::Dead(back) = there_and_back(&row).fate else { panic!("it lives") };
+        assert_eq!(*back, letter);
+    }
+
+    #[test]
+    fn fates_and_answers_travel() {
+        let row = Row { fate: Fate::Dropped, ..Row::new(0, 1, Record::new()) };
+        assert!(matches!(there_and_back(&row).fate, Fate::Dropped));
+        let found = Answer::Found(json!({ "name": "Ada" }).as_object().unwrap().clone());
+        for answer in [found, Answer::Missing, Answer::Skipped] {
+            assert_eq!(there_and_back(&answer), answer);
         }
     }
 }

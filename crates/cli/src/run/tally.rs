@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use inflight::Stats;
 
+use super::outcomes::{Outcome, Outcomes};
 use crate::pipeline::Step;
 use crate::summary::{Latency, StepSummary, Summary};
 
@@ -32,15 +33,6 @@ struct StepTally {
     gauges: Mutex<Gauges>,
     concurrency: usize,
     capacity: usize,
-}
-
-/// What came of a record's look-up.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome {
-    Found,
-    Missing,
-    Failed,
-    TimedOut,
 }
 
 /// The last look at an operator, and how long it was full.
@@ -148,8 +140,9 @@ impl Tally {
         add(&self.sink_wait_nanos, time);
     }
 
-    pub(super) fn count(&self, place: usize, outcome: Option<Outcome>) {
-        if let Some(outcome) = outcome {
+    /// What came of the look-ups of a record that is done.
+    pub(super) fn count(&self, outcomes: Outcomes) {
+        for (place, outcome) in outcomes.iter() {
             self.steps[place].outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -143,6 +143,7 @@ impl Outputs {
     }
 
     fn write(&mut self, row: &Row) -> Result<(), Error> {
+        self.tally.count(row.outcomes);
         match &row.fate {
             Fate::Going(record) => {
                 self.records.write(record)?;
@@ -238,7 +239,7 @@ mod tests {
     use super::*;
 
     fn going(record: &serde_json::Value) -> Row {
-        Row { number: 1, fate: Fate::Going(Arc::new(record.as_object().unwrap().clone())) }
+        Row::new(0, 1, record.as_object().unwrap().clone())
     }
 
     fn outputs(records: impl Sink + 'static) -> Outputs {
