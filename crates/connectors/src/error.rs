@@ -5,24 +5,31 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize, Serializer};
+
 /// A failure of a source, a sink or a lookup.
 ///
 /// Its text is one sentence for people: place, problem, remedy. Programs look at [`kind`](Self::kind),
 /// [`is_retryable`](Self::is_retryable) and [`place`](Self::place). The wording is not promised.
-#[derive(Clone)]
+///
+/// It can be kept in a checkpoint: read back it says the same, and its causes are known by their words alone.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(transparent)]
 pub struct Error(Box<Parts>);
 
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 struct Parts {
     kind: ErrorKind,
     message: String,
     place: Place,
+    #[serde(with = "causes")]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// What kind of failure an [`Error`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// Somebody else holds the database. The only kind that is worth another attempt.
     Busy,
@@ -53,9 +60,10 @@ pub enum ErrorKind {
 }
 
 /// Where an [`Error`] happened, as far as that is known. Lines, columns and records count from 1.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Place {
     /// The file or database; stdin and stdout are called so.
+    #[serde(serialize_with = "in_words")]
     pub file: Option<PathBuf>,
     /// The line in the (decompressed) file. For a CSV record that spans lines, its first.
     pub line: Option<u64>,
@@ -174,6 +182,50 @@ impl std::error::Error for Error {
     }
 }
 
+/// A path that is not valid Unicode is kept as it is shown.
+fn in_words<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
+}
+
+/// The causes of an error as their words, outermost first.
+mod causes {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+    /// A cause of which only the words are left.
+    #[derive(Debug)]
+    struct Told {
+        words: String,
+        cause: Option<Cause>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(source: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
+        let outermost = source.as_deref().map(|source| source as &dyn std::error::Error);
+        let causes = std::iter::successors(outermost, |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cause>, D::Error> {
+        let words = Vec::<String>::deserialize(deserializer)?;
+        Ok(words.into_iter().rev().fold(None, |cause, words| Some(Arc::new(Told { words, cause }) as Cause)))
+    }
+
+    impl std::fmt::Display for Told {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(&self.words)
+        }
+    }
+
+    impl std::error::Error for Told {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.cause.as_deref().map(|cause| cause as _)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +247,33 @@ mod tests {
         assert_eq!(kind(io::ErrorKind::NotFound), ErrorKind::NotFound);
         assert_eq!(kind(io::ErrorKind::PermissionDenied), ErrorKind::Permission);
         assert_eq!(kind(io::ErrorKind::TimedOut), ErrorKind::Io);
+    }
+
+    #[test]
+    fn an_error_that_is_written_down_says_the_same_when_it_is_read() {
+        let cause = io::Error::other(Error::io("cannot read", io::ErrorKind::TimedOut.into()));
+        let error = Error::io("cannot open", cause).at_line(3).at_column(4).in_record(2);
+        let error = error.in_field("id").in_file(Path::new("a.csv"));
+        let text = serde_json::to_string(&error).unwrap();
+        let read: Error = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.to_string(), read.kind(), read.place()), (error.to_string(), error.kind(), error.place()));
+        let words = |error: &Error| {
+            std::iter::successors(std::error::Error::source(error), |error| error.source())
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert!(words(&error).len() >= 2, "{:?}", words(&error));
+        assert_eq!(words(&read), words(&error));
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_unicode_can_be_written_down() {
+        use std::os::unix::ffi::OsStrExt;
+        let error = Error::new(ErrorKind::Io, "x").in_file(Path::new(std::ffi::OsStr::from_bytes(b"a\xFF")));
+        let read: Error = serde_json::from_str(&serde_json::to_string(&error).unwrap()).unwrap();
+        assert_eq!(read.to_string(), error.to_string());
     }
 
     #[test]
