@@ -54,6 +54,7 @@
 mod back;
 mod carried;
 mod carry;
+pub mod checkpoint;
 pub mod flow;
 mod monitor;
 mod operator;
