@@ -80,6 +80,7 @@ impl Source {
             Self::File(config) => config,
             Self::Stdin(stdin) => FileSourceConfig {
                 path: STANDARD.into(),
+                paths: Vec::new(),
                 format: stdin.format,
                 compression: stdin.compression,
                 delimiter: stdin.delimiter,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{ColumnType, MAX_LINE_BYTES};
 use crate::{Error, ErrorKind, Guarantee};
 
-/// A file to read, or stdin.
+/// A file to read, several, or stdin.
 ///
 /// ```
 /// use inflight_connectors::file::{Compression, FileSourceConfig, Format};
@@ -22,8 +22,12 @@ use crate::{Error, ErrorKind, Guarantee};
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSourceConfig {
-    /// The file; `-` is stdin.
+    /// The file; `-` is stdin. With wildcards, as in `data/2013-*.csv`, all files that match. Either this or `paths`.
+    #[serde(default)]
     pub path: PathBuf,
+    /// Several files, each with wildcards or without. All are of one format, and have the same options.
+    #[serde(default)]
+    pub paths: Vec<PathBuf>,
     /// Default: by the name of the file, `.csv` and `.tsv` being CSV, `.jsonl`, `.ndjson` and `.json` JSON lines.
     /// JSON lines for stdin.
     #[serde(default)]
@@ -94,6 +98,7 @@ impl FileSourceConfig {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            paths: Vec::new(),
             format: None,
             compression: None,
             delimiter: None,
@@ -107,19 +112,28 @@ impl FileSourceConfig {
     ///
     /// # Errors
     ///
-    /// When it is not given and the name of the file does not tell it.
+    /// When it is not given and the name of the (first) file does not tell it.
     pub fn format(&self) -> Result<Format, Error> {
-        format_of(self.format, &self.path)
+        format_of(self.format, self.first())
     }
 
-    /// The compression in force.
+    /// The compression in force, of several files that of the first: ask for each [partition](Self::partition).
     pub fn compression(&self) -> Compression {
-        compression_of(self.compression, &self.path)
+        compression_of(self.compression, self.first())
     }
 
-    /// The delimiter in force, if the format is CSV.
+    /// The delimiter in force, if the format is CSV; of several files that of the first.
     pub fn delimiter(&self) -> char {
-        self.delimiter.unwrap_or_else(|| delimiter_of(&self.path))
+        self.delimiter.unwrap_or_else(|| delimiter_of(self.first()))
+    }
+
+    /// What is named, before wildcards are expanded.
+    pub(super) fn named(&self) -> &[PathBuf] {
+        if self.paths.is_empty() { std::slice::from_ref(&self.path) } else { &self.paths }
+    }
+
+    fn first(&self) -> &Path {
+        self.named().first().unwrap_or(&self.path)
     }
 
     /// Whether the configuration makes sense, as far as can be told without the file.
@@ -133,11 +147,31 @@ impl FileSourceConfig {
             ("null", !self.null.is_empty()),
             ("columns", !self.columns.is_empty()),
         ];
-        check_options(&self.path, self.format()?, &csv_options, self.delimiter)?;
+        self.check_paths()?;
+        for path in self.named() {
+            let format = format_of(self.format, path)?;
+            if format != self.format()? {
+                return Err(refuse(path, "this is of another format than the files before; read them in two runs"));
+            }
+            check_options(path, format, &csv_options, self.delimiter)?;
+        }
         if self.max_line_bytes == 0 {
             return Err(refuse(&self.path, "`max_line_bytes` must be at least 1"));
         }
         Ok(())
+    }
+
+    fn check_paths(&self) -> Result<(), Error> {
+        let problem = match (self.path.as_os_str().is_empty(), &self.paths[..]) {
+            (true, []) => "name the file to read as `path`, or several as `paths`",
+            (false, [_, ..]) => "`path` and `paths` exclude each other; remove one of them",
+            (true, paths) if paths.iter().any(|path| is_standard(path)) => {
+                "stdin is not read along with files; name it alone, as `path: -`"
+            }
+            (true, paths) if paths.iter().any(|path| path.as_os_str().is_empty()) => "`paths` has an empty name",
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Config, problem))
     }
 }
 
@@ -273,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_name_that_tells_nothing_needs_a_format() {
-        for name in ["data", "data.txt", "data.gz", ".gz", ""] {
+        for name in ["data", "data.txt", "data.gz", ".gz", "data/*"] {
             let error = FileSourceConfig::new(name).check().unwrap_err();
             assert!(error.to_string().contains("`format: csv`"), "{name}: {error}");
             assert_eq!(error.kind(), ErrorKind::Config);
@@ -297,6 +331,27 @@ mod tests {
         }
         let config = FileSourceConfig { max_line_bytes: 0, ..FileSourceConfig::new("a.csv") };
         assert!(config.check().unwrap_err().to_string().contains("at least 1"));
+    }
+
+    #[test]
+    fn several_files_are_of_one_format_and_do_not_come_with_stdin() {
+        let paths = |names: &[&str]| FileSourceConfig {
+            paths: names.iter().map(PathBuf::from).collect(),
+            ..FileSourceConfig::new("")
+        };
+        paths(&["a.csv", "b-*.csv.gz", "c.tsv"]).check().unwrap();
+        for (config, expected) in [
+            (paths(&[]), "name the file"),
+            (FileSourceConfig { path: "a.csv".into(), ..paths(&["b.csv"]) }, "exclude each other"),
+            (paths(&["-", "a.jsonl"]), "stdin is not read along"),
+            (paths(&["a.csv", "b.jsonl"]), "b.jsonl: this is of another format"),
+            (paths(&["a.csv", ""]), "empty name"),
+        ] {
+            let error = config.check().unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let config: FileSourceConfig = serde_json::from_value(json!({ "paths": ["a.csv", "b*.csv"] })).unwrap();
+        assert_eq!(config, paths(&["a.csv", "b*.csv"]));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! which format and compression it means, mostly through the name of the file. [`JsonLines`] and [`Csv`] are the
 //! readers underneath, which take any [`Read`](std::io::Read).
 //!
+//! A source may be made of several files, its [partitions](FileSourceConfig::partitions), each read by itself.
+//!
 //! Nothing is lost silently: a line that cannot be read ends the source with an error that has its line, column and
 //! record number; a cut-off gzip file or a quote that is never closed is an error and not an early end; an output file
 //! gets its name only when it is complete.
@@ -15,6 +17,7 @@ mod encode;
 mod input;
 mod json_lines;
 mod output;
+mod partitions;
 mod position;
 mod sink;
 mod source;
@@ -23,6 +26,7 @@ pub use column::ColumnType;
 pub use config::{Compression, FileSinkConfig, FileSourceConfig, Format};
 pub use csv::{Csv, CsvOptions};
 pub use json_lines::JsonLines;
+pub use partitions::MAX_FILES;
 pub use sink::FileSink;
 pub use source::FileSource;
 

@@ -33,14 +33,16 @@ enum Records {
 }
 
 impl FileSource {
-    /// Opens what `config` names. For CSV this reads the header, and so waits for it if the input is stdin.
+    /// Opens the file that `config` names. For CSV this reads the header, and so waits for it if the input is stdin.
     ///
     /// # Errors
     ///
-    /// When the configuration does not make sense, the file cannot be opened, or its CSV header is wrong.
+    /// When the configuration does not make sense or names several files, the file cannot be opened, or its CSV header
+    /// is wrong.
     pub fn open(config: &FileSourceConfig) -> Result<Self, Error> {
         config.check()?;
-        Self::new(Input::open(&config.path, config.compression())?, config)
+        let config = config.only_partition()?;
+        Self::new(Input::open(&config.path, config.compression())?, &config)
     }
 
     /// Reads from `reader` in place of the path in `config`; `name` is the file name in errors.
@@ -67,8 +69,9 @@ impl FileSource {
     /// line that had no end has been continued. That it has grown is no error.
     pub fn open_at(config: &FileSourceConfig, position: &Position) -> Result<Self, Error> {
         config.check()?;
+        let config = config.only_partition()?;
         let name = if is_standard(&config.path) { Path::new("stdin") } else { &config.path };
-        Self::go_on(config, position).map_err(|error| error.in_file(name))
+        Self::go_on(&config, position).map_err(|error| error.in_file(name))
     }
 
     fn new(input: Input, config: &FileSourceConfig) -> Result<Self, Error> {
