@@ -35,7 +35,9 @@
 
 mod check;
 mod coverage;
+pub mod disk;
 mod observed;
+pub mod recovery;
 mod reference;
 mod rng;
 mod scenario;
