@@ -21,6 +21,7 @@
 //! | system | read | write | look up | feature |
 //! |---|---|---|---|---|
 //! | files, stdin, stdout: JSON lines and CSV, plain or gzip | [`file::FileSource`] | [`file::FileSink`] | | always on |
+//! | PostgreSQL | | `postgres::PostgresSink` | | `postgres` |
 //! | SQLite | | `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
 //!
 //! # Example
@@ -53,6 +54,9 @@ mod error;
 pub mod file;
 mod partial;
 mod path;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+mod secret;
 mod sink;
 mod source;
 #[cfg(feature = "sqlite")]
@@ -61,6 +65,7 @@ mod suggestion;
 
 pub use error::{Error, ErrorKind, Place};
 pub use path::{FieldPath, FieldPathError};
+pub use secret::Secret;
 pub use sink::{Guarantee, Sink};
 pub use source::{Fingerprint, Position, Progress, Source};
 

@@ -19,12 +19,13 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
     (
         &["tokio::spawn", "spawn_blocking", "spawn_local", "thread::spawn", "thread::scope", "thread::Builder"],
         &[
-            "crates/inflight/src/blocking.rs", // its pool
-            "crates/inflight/src/spawned.rs",  // is what it does
-            "crates/inflight/src/stream.rs",   // the driver's task
-            "crates/cli/src/run/",             // a thread for each source and sink
-            "crates/cli/src/progress.rs",      // draws
-            "crates/sim/src/search.rs",        // all cores
+            "crates/inflight/src/blocking.rs",           // its pool
+            "crates/inflight/src/spawned.rs",            // is what it does
+            "crates/inflight/src/stream.rs",             // the driver's task
+            "crates/connectors/src/postgres/connect.rs", // a task for each connection
+            "crates/cli/src/run/",                       // a thread for each source and sink
+            "crates/cli/src/progress.rs",                // draws
+            "crates/sim/src/search.rs",                  // all cores
         ],
     ),
     (&["rand::", "getrandom", "RandomState", "thread_rng"], &[]),
