@@ -28,7 +28,8 @@
 //! # Time
 //!
 //! A record keeps the capability of the batch it came in until it leaves, so timely's own frontier waits for it, whatever the
-//! order. Event time travels in band, as [`Element`](inflight::Element)s through [`elements`].
+//! order. Event time travels in band, as [`Element`](inflight::Element)s through [`elements`], and from worker to worker through
+//! [`exchange_elements`].
 //!
 //! Order is among records of the same timely time, and so are watermarks among them: timely's own operators look at messages of
 //! earlier times first. Between two workers they may also mix up messages of the same time, when many arrive together with messages
@@ -64,7 +65,9 @@ pub mod single;
 mod running;
 mod sync;
 mod wake;
+pub mod watermarks;
 mod worker_host;
 
 pub use monitor::Monitor;
 pub use operator::{AsyncWait, Elements, Waited, elements};
+pub use watermarks::exchange_elements;
