@@ -48,7 +48,7 @@
 //! # When a worker panics
 //!
 //! A panic in a call fails its record only. One in `open`, `close`, a key or another operator takes the worker thread down, and timely
-//! lets the other threads of the process wait for it for ever: with several workers, build with `panic = "abort"`.
+//! lets the other threads of the process wait for it for ever. [`cluster::execute`] does not.
 
 #![forbid(unsafe_code)]
 
@@ -56,6 +56,7 @@ mod back;
 mod carried;
 mod carry;
 pub mod checkpoint;
+pub mod cluster;
 pub mod flow;
 mod monitor;
 mod operator;
