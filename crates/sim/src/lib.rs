@@ -31,10 +31,12 @@
 //! | `reference` | the queue once more, by plain scans |
 //! | `coverage` | which fault met which situation |
 //! | `search` | many seeds on all cores |
+//! | `disk` | a folder for checkpoints that crashes, fills up and rots |
 #![forbid(unsafe_code)]
 
 mod check;
 mod coverage;
+mod disk;
 mod observed;
 mod reference;
 mod rng;
@@ -46,6 +48,7 @@ mod world;
 
 pub use check::Checker;
 pub use coverage::{Coverage, Fault, Situation};
+pub use disk::{Event, SimulatedDisk};
 pub use observed::{Observed, Restore, Restored, Saved, Step};
 pub use reference::Reference;
 pub use rng::Rng;
