@@ -22,7 +22,7 @@
 //! |---|---|---|---|---|
 //! | files, stdin, stdout: JSON lines and CSV, plain or gzip | [`file::FileSource`] | [`file::FileSink`] | | always on |
 //! | PostgreSQL | | `postgres::PostgresSink` | | `postgres` |
-//! | SQLite | | `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
+//! | SQLite | | `sqlite::SqliteSink`; `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
 //!
 //! # Example
 //!
