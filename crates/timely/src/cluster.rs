@@ -72,14 +72,15 @@ use threads::{Builder, run};
 pub use error::{ClusterError, Peer};
 pub use layout::{Layout, MOST_PROCESSES, MOST_WORKERS, SHORTEST_SILENCE, parse_hosts};
 
-/// Runs `work` on every worker of this process, and waits for all processes: what it returned, by worker.
+/// Runs `work` on every worker of this process, and waits for all processes: what it returned, for each worker of this process.
 ///
 /// `greeting` says what all processes have to agree on, besides their number and their workers: a fingerprint of the dataflow. It is
 /// compared literally, and printed where it differs; at most 16 KiB.
 ///
-/// `alarm` is called once, from any thread, as soon as something is lost, with a sentence that says what. It must neither block nor
-/// panic. Workers that are parked are unparked after it. They are expected to look at what the alarm has set and to return soon, with
-/// anything: the first loss is what is returned. A worker that does not return keeps `execute` from returning.
+/// `alarm` is called once, from any thread, as soon as something is lost while workers run, with a sentence that says what: the error
+/// that is returned later. It must neither block nor panic. Workers that are parked are unparked after it. They are expected to look at
+/// what the alarm has set, and to return soon, with anything. One that does not keeps `execute` from returning: a program had better
+/// have a limit for that, and exit.
 ///
 /// Work ends well when it returns `Ok` and none of its dataflows is left. An error is a loss like any other, so the others hear of it.
 /// Each worker has a thread of its own; a worker that is alone in the world runs on the calling thread.

@@ -16,7 +16,7 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/sim/src/search.rs",      // how long a search took
         ],
     ),
-    (&["thread::sleep", "thread::park"], &["crates/cli/src/progress.rs", "crates/timely/src/cluster/dial.rs"]),
+    (&["thread::sleep", "thread::park"], &["crates/cli/src/progress.rs", "crates/timely/src/cluster/"]),
     (
         &["tokio::spawn", "spawn_blocking", "spawn_local", "thread::spawn", "thread::scope", "thread::Builder"],
         &[

@@ -1,5 +1,6 @@
 //! How the processes come together: each dials those before it, is called by those after it, and all begin when all are there.
 
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::process;
 use std::sync::Arc;
@@ -16,7 +17,9 @@ use super::layout::Layout;
 
 /// How often callers and connections are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How long one that gives up tells those why who call.
+/// How long an address may still be held by a process that is about to end.
+const FREE_WITHIN: Duration = Duration::from_secs(1);
+/// How long one that gives up tells callers why.
 const TURN_AWAY_FOR: Duration = Duration::from_secs(1);
 /// Most callers that have not introduced themselves yet; more are hung up on.
 const MOST_STRANGERS: usize = 64;
@@ -135,17 +138,20 @@ impl<'l> Meeting<'l> {
     }
 
     fn listen(&self) -> Result<TcpListener, ClusterError> {
-        let address = &self.layout.hosts[self.layout.process];
-        let listen = || {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        listen().map_err(|error: std::io::Error| ClusterError::Listen {
-            process: self.layout.process,
-            address: address.clone(),
-            why: error.to_string(),
-        })
+        let process = self.layout.process;
+        let address = &self.layout.hosts[process];
+        let patience = Instant::now() + FREE_WITHIN;
+        loop {
+            match TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
+                Ok(listener) => return Ok(listener),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patience => {
+                    thread::sleep(LOOK_EVERY);
+                }
+                Err(error) => {
+                    return Err(ClusterError::Listen { process, address: address.clone(), why: error.to_string() });
+                }
+            }
+        }
     }
 
     fn missing(&self) -> Vec<usize> {
@@ -243,10 +249,8 @@ impl<'l> Meeting<'l> {
                 Ok(Word::GaveUp(why)) => return Err(ClusterError::GaveUp { peer, why }),
                 Ok(_) => return Err(ClusterError::lost(&peer, "it said something unexpected")),
                 Err(error) if is_timeout(&error) => {
-                    return Err(ClusterError::lost(
-                        &peer,
-                        format!("not ready within {:?}", self.layout.connect_within),
-                    ));
+                    let how = format!("it was not ready within {:?}", self.layout.connect_within);
+                    return Err(ClusterError::lost(&peer, how));
                 }
                 Err(error) => return Err(ClusterError::lost(&peer, format!("during the set-up: {error}"))),
             }
@@ -284,7 +288,8 @@ impl Doors {
     /// Asks all who have called who they are. Each on a thread of its own, for a bounded time: one who says nothing must not keep others
     /// from being heard.
     fn let_in(&self) -> Result<(), ClusterError> {
-        while let Ok((stream, _)) = self.listener.accept() {
+        for _ in 0..MOST_STRANGERS {
+            let Ok((stream, _)) = self.listener.accept() else { break };
             if Arc::strong_count(&self.strangers) > MOST_STRANGERS {
                 continue;
             }
@@ -305,10 +310,8 @@ impl Doors {
     fn turn_away(&self, error: &ClusterError) {
         let until = Instant::now() + TURN_AWAY_FOR;
         while Instant::now() < until && self.let_in().is_ok() {
-            while let Ok(event) = self.events.recv_timeout(LOOK_EVERY) {
-                if let Event::Called { stream, .. } = event {
-                    let _ = say(&stream, &format!("{GAVE_UP}{error}"));
-                }
+            if let Ok(Event::Called { stream, .. }) = self.events.recv_timeout(LOOK_EVERY) {
+                let _ = say(&stream, &format!("{GAVE_UP}{error}"));
             }
         }
     }
