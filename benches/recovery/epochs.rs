@@ -13,7 +13,7 @@ use timely::communication::allocator::thread::Thread;
 use timely::worker::Worker;
 
 use crate::Effort;
-use crate::numbers::{Counter, Load, Seen, pipeline};
+use crate::numbers::{Counter, Load, Look, Seen, Watch, pipeline};
 
 const IN_FLIGHT: usize = 10_000;
 
@@ -66,39 +66,28 @@ fn median(samples: &[Sample]) -> Sample {
 fn measure(load: Load, window: Duration) -> Sample {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let seen = Arc::new(Seen::default());
-    let file = std::env::temp_dir().join(format!("inflight-bench-{}", std::process::id()));
-    let counter = Arc::clone(&seen);
-    let path = file.clone();
-    let pipeline = pipeline(load, 1, move |waker| Counter { seen: counter, file: path, waker });
     let mut worker = Worker::new(WorkerConfig::default(), Allocator::Thread(Thread::default()), Some(Instant::now()));
+    let seen = Arc::new(Seen::default());
+    let counter = Counter::of(&seen);
+    let mut watch = Watch::new(&seen, window);
+    let pipeline = pipeline(load, 1, watch.until(), counter);
     let installed = install(&mut worker, pipeline, runtime.handle()).expect("nothing is restored");
-    let warm = Instant::now() + window / 4;
-    let mut begun: Option<(Instant, u64, Duration)> = None;
-    let mut sample = None;
+    let mut cpu = (Duration::ZERO, Duration::ZERO);
     installed.run(&mut worker, |_| {
-        let (now, records) = (Instant::now(), seen.records.load(Ordering::Relaxed));
-        let Some((started, before, cpu)) = begun else {
-            if now >= warm {
-                begun = Some((now, records, cpu_time()));
-            }
-            return ControlFlow::Continue(());
-        };
-        if now - started < window {
-            return ControlFlow::Continue(());
+        match watch.look() {
+            Look::Begins => cpu.0 = cpu_time(),
+            Look::Ends => cpu.1 = cpu_time(),
+            Look::Goes => {}
         }
-        let records = (records - before) as f64;
-        sample = Some(Sample {
-            rate: records / (now - started).as_secs_f64(),
-            cpu: (cpu_time() - cpu).as_nanos() as f64 / records,
-            checkpoints: seen.checkpoints.load(Ordering::Relaxed),
-            carried: seen.carried.load(Ordering::Relaxed),
-            slowest: Duration::from_nanos(seen.slowest.load(Ordering::Relaxed)),
-        });
-        ControlFlow::Break(())
+        ControlFlow::Continue(())
     });
-    drop(std::fs::remove_file(file));
-    sample.expect("the source has no end")
+    Sample {
+        rate: watch.rate(),
+        cpu: (cpu.1 - cpu.0).as_nanos() as f64 / watch.records() as f64,
+        checkpoints: seen.checkpoints.load(Ordering::Relaxed),
+        carried: seen.carried.load(Ordering::Relaxed),
+        slowest: Duration::from_nanos(seen.slowest.load(Ordering::Relaxed)),
+    }
 }
 
 /// CPU time of this process so far, user and system, all threads.

@@ -8,6 +8,7 @@
 
 mod epochs;
 mod numbers;
+mod workers;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,8 +21,10 @@ struct Effort {
 
 fn main() -> ExitCode {
     let mut effort = Effort { window: Duration::from_secs(4), rounds: 5 };
-    for argument in std::env::args().skip(1) {
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            workers::CHILD => return workers::child(arguments),
             "--quick" => effort = Effort { window: Duration::from_millis(300), rounds: 1 },
             // What cargo passes to every benchmark.
             "--bench" => {}
@@ -32,5 +35,6 @@ fn main() -> ExitCode {
         }
     }
     epochs::print(&effort);
+    workers::print(&effort);
     ExitCode::SUCCESS
 }

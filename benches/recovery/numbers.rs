@@ -29,8 +29,9 @@ impl Row for Number {
     }
 }
 
-/// One partition, without end.
+/// One partition, until it is time.
 pub(crate) struct Numbers {
+    until: Instant,
     next: u64,
     partition: Option<u32>,
     text: Arc<str>,
@@ -40,8 +41,8 @@ pub(crate) struct Numbers {
 const BATCH: u64 = 512;
 
 impl Numbers {
-    pub(crate) fn new() -> Self {
-        Self { next: 1, partition: None, text: "x".repeat(100).into() }
+    fn new(until: Instant) -> Self {
+        Self { until, next: 1, partition: None, text: "x".repeat(100).into() }
     }
 }
 
@@ -51,7 +52,7 @@ impl Source<Number> for Numbers {
     }
 
     fn produce(&mut self, most: u64) -> Produced<Number> {
-        let Some(partition) = self.partition else { return Produced::Nothing };
+        let Some(partition) = self.partition.filter(|_| Instant::now() < self.until) else { return Produced::End };
         let first = self.next;
         self.next += most.min(BATCH);
         let number = |number| Number { partition, number, text: Arc::clone(&self.text) };
@@ -64,15 +65,17 @@ impl Source<Number> for Numbers {
     }
 }
 
-/// Answers after a while.
-pub(crate) struct Sleepy(pub(crate) Duration);
+/// Answers after a while, or at once.
+pub(crate) struct Sleepy(Duration);
 
 impl AsyncFunction<Number> for Sleepy {
     type Output = u64;
     type Error = String;
 
     async fn invoke(&self, number: Number) -> Result<u64, String> {
-        tokio::time::sleep(self.0).await;
+        if !self.0.is_zero() {
+            tokio::time::sleep(self.0).await;
+        }
         Ok(number.number)
     }
 }
@@ -90,9 +93,9 @@ pub(crate) struct Seen {
 
 /// Counts, and makes real checkpoints: encoded, written and synced by a thread of their own.
 pub(crate) struct Counter {
-    pub(crate) seen: Arc<Seen>,
-    pub(crate) file: PathBuf,
-    pub(crate) waker: Waker,
+    seen: Arc<Seen>,
+    file: PathBuf,
+    waker: Waker,
 }
 
 impl Sink<Number> for Counter {
@@ -121,6 +124,73 @@ impl Sink<Number> for Counter {
     }
 }
 
+impl Counter {
+    pub(crate) fn of(seen: &Arc<Seen>) -> impl FnOnce(Waker) -> Self + use<> {
+        let seen = Arc::clone(seen);
+        let file = std::env::temp_dir().join(format!("inflight-bench-{}", std::process::id()));
+        move |waker| Self { seen, file, waker }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        // Without checkpoints there is none.
+        drop(std::fs::remove_file(&self.file));
+    }
+}
+
+/// Watches the sink for a window of time, after a warm-up.
+pub(crate) struct Watch {
+    seen: Arc<Seen>,
+    window: Duration,
+    begins: Instant,
+    begun: Option<(Instant, u64)>,
+    ended: Option<(Instant, u64)>,
+}
+
+/// What a look at the clock shows.
+pub(crate) enum Look {
+    Begins,
+    Goes,
+    Ends,
+}
+
+impl Watch {
+    pub(crate) fn new(seen: &Arc<Seen>, window: Duration) -> Self {
+        Self { seen: Arc::clone(seen), window, begins: Instant::now() + window / 4, begun: None, ended: None }
+    }
+
+    /// When the sources may end.
+    pub(crate) fn until(&self) -> Instant {
+        self.begins + self.window + self.window / 4
+    }
+
+    pub(crate) fn look(&mut self) -> Look {
+        let (now, records) = (Instant::now(), self.seen.records.load(Ordering::Relaxed));
+        match self.begun {
+            None if now >= self.begins && records > 0 => {
+                self.begun = Some((now, records));
+                Look::Begins
+            }
+            Some((begun, _)) if self.ended.is_none() && now - begun >= self.window => {
+                self.ended = Some((now, records));
+                Look::Ends
+            }
+            _ => Look::Goes,
+        }
+    }
+
+    pub(crate) fn records(&self) -> u64 {
+        self.begun.zip(self.ended).map_or(0, |((_, before), (_, after))| after - before)
+    }
+
+    /// Records per second.
+    pub(crate) fn rate(&self) -> f64 {
+        let time = self.begun.zip(self.ended).map(|((begun, _), (ended, _))| ended - begun);
+        self.records() as f64 / time.unwrap_or(Duration::MAX).as_secs_f64()
+    }
+}
+
 /// So many look-ups in flight, each of so long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -133,6 +203,7 @@ pub(crate) struct Load {
 pub(crate) fn pipeline(
     load: Load,
     partitions: u32,
+    until: Instant,
     sink: impl FnOnce(Waker) -> Counter + 'static,
 ) -> Pipeline<Number, Sleepy, Single> {
     let step = Step {
@@ -144,7 +215,7 @@ pub(crate) fn pipeline(
     let partition = |index: u32| Partition { index, name: index.to_string(), position: None };
     Pipeline {
         credits: 2 * load.in_flight as u64,
-        source: Box::new(|_| Box::new(Numbers::new())),
+        source: Box::new(move |_| Box::new(Numbers::new(until))),
         stages: vec![Stage { steps: vec![step], join: Box::new(|parts| Some(parts.into_iter().next()?.input)) }],
         sink: Box::new(|waker| Box::new(sink(waker))),
         ordered: load.order == Order::Ordered,
