@@ -66,7 +66,7 @@ mod suggestion;
 pub use error::{Error, ErrorKind, Place};
 pub use path::{FieldPath, FieldPathError};
 pub use secret::Secret;
-pub use sink::{Guarantee, Sink};
+pub use sink::{Epochs, Guarantee, Sink};
 pub use source::{Fingerprint, Position, Progress, Source};
 
 /// One record: the fields of a JSON object, or of a row, in the order in which they were read.

@@ -7,8 +7,8 @@ mod postgres;
 
 use std::thread;
 
-use inflight_connectors::postgres::{BATCH_RECORDS, COMMIT_RECORDS, Epochs, PostgresSink, PostgresSinkConfig, SslMode};
-use inflight_connectors::{Error, ErrorKind, Guarantee, Sink};
+use inflight_connectors::postgres::{BATCH_RECORDS, COMMIT_RECORDS, PostgresSink, PostgresSinkConfig, SslMode};
+use inflight_connectors::{Epochs, Error, ErrorKind, Guarantee, Sink};
 use postgres::Schema;
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ mod sink;
 mod table;
 
 pub use config::{PostgresConfig, PostgresSinkConfig, SslMode};
-pub use sink::{BATCH_BYTES, BATCH_RECORDS, COMMIT_RECORDS, Epochs, PostgresSink};
+pub use sink::{BATCH_BYTES, BATCH_RECORDS, COMMIT_RECORDS, PostgresSink};
 
 /// A name as SQL has it, whatever characters are in it.
 fn quoted(name: &str) -> String {

@@ -8,19 +8,18 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Statement};
 
 use self::batch::Batch;
+use self::epochs::Claim;
 use self::insert::Insert;
 use super::PostgresSinkConfig;
 use super::connect::Server;
 use super::error::postgres_error;
 use super::table::Table;
-use crate::{Error, ErrorKind, Guarantee, Record, Sink};
+use crate::{Epochs, Error, ErrorKind, Guarantee, Record, Sink};
 
 mod batch;
 mod blame;
 mod epochs;
 mod insert;
-
-pub use epochs::Epochs;
 
 /// Records that go to the server in one statement.
 pub const BATCH_RECORDS: usize = 1000;
@@ -67,7 +66,7 @@ pub struct PostgresSink {
     connection: Connection,
     insert: Arc<Insert>,
     statement: Statement,
-    epochs: Option<Epochs>,
+    epochs: Option<Claim>,
     batch: Batch,
     sending: Option<Sending>,
     /// Records in the open transaction, those under way included.
@@ -110,7 +109,7 @@ impl PostgresSink {
         Self::connect(config, Some(epochs))
     }
 
-    fn connect(config: &PostgresSinkConfig, mut epochs: Option<Epochs>) -> Result<Self, Error> {
+    fn connect(config: &PostgresSinkConfig, epochs: Option<Epochs>) -> Result<Self, Error> {
         config.check()?;
         let server = Server::new(&config.server, SESSION)?;
         let runtime = Builder::new_multi_thread()
@@ -122,12 +121,13 @@ impl PostgresSink {
             let client = server.connect().await?;
             let insert = Insert::new(config, &Table::describe(&client, &config.table).await?)?;
             let statement = insert.prepare(&client).await?;
-            if let Some(epochs) = &mut epochs {
-                epochs.claim(&client).await?;
-            }
-            Ok((client, insert, statement))
+            let claim = match epochs {
+                Some(epochs) => Some(Claim::new(epochs, &client).await?),
+                None => None,
+            };
+            Ok((client, insert, statement, claim))
         });
-        let (client, insert, statement) = opened.map_err(|error: Error| error.in_file(server.name()))?;
+        let (client, insert, statement, epochs) = opened.map_err(|error: Error| error.in_file(server.name()))?;
         let server = server.name().to_owned();
         Ok(Self {
             connection: Connection { client: Arc::new(client), server, runtime: Some(runtime) },

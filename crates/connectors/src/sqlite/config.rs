@@ -77,10 +77,6 @@ pub struct SqliteSinkConfig {
     /// Whether to create database and table if they do not exist, with the columns of the first record. Default: no.
     #[serde(default)]
     pub create: bool,
-    /// The name under which the database keeps the epochs of the pipeline, when it has checkpoints. Default: that of
-    /// the pipeline.
-    #[serde(default)]
-    pub pipeline: Option<String>,
     /// How long to wait for a database that somebody else has locked; `0ms` does not wait. Default: `1s`; at most `1h`.
     #[serde(default = "busy_timeout", with = "crate::duration")]
     #[schemars(with = "String")]
@@ -158,7 +154,6 @@ impl SqliteSinkConfig {
             key: Vec::new(),
             columns: BTreeMap::new(),
             create: false,
-            pipeline: None,
             busy_timeout: BUSY_TIMEOUT,
         }
     }
@@ -167,14 +162,13 @@ impl SqliteSinkConfig {
     ///
     /// # Errors
     ///
-    /// When `table` or `pipeline` is empty, `table` is the one that epochs are kept in, `key` names a column twice or
-    /// one that `columns` does not write, or `busy_timeout` is above [`MAX_BUSY_TIMEOUT`].
+    /// When `table` is empty or the one that epochs are kept in, `key` names a column twice or one that `columns` does
+    /// not write, or `busy_timeout` is above [`MAX_BUSY_TIMEOUT`].
     pub fn check(&self) -> Result<(), Error> {
         let unwritten = |key: &&String| !self.columns.is_empty() && !self.columns.contains_key(*key);
         let problem = match self {
             _ if self.table.is_empty() => "name the `table` to write to",
             _ if self.table.eq_ignore_ascii_case(EPOCHS_TABLE) => "this table keeps the epochs; choose another",
-            _ if self.pipeline.as_deref() == Some("") => "`pipeline` is empty; remove it, or give a name",
             _ if has_duplicates(&self.key) => "`key` names a column twice",
             _ if self.key.iter().any(|key| unwritten(&key)) => "`key` names a column that `columns` does not write",
             _ if self.busy_timeout > MAX_BUSY_TIMEOUT => "`busy_timeout` is more than an hour; make it shorter",
@@ -289,7 +283,6 @@ mod tests {
             (SqliteSinkConfig::new("a.db", "INFLIGHT_epochs"), "keeps the epochs"),
             (SqliteSinkConfig { key: key(&["id", "id"]), ..config.clone() }, "twice"),
             (SqliteSinkConfig { key: key(&["name"]), ..config.clone() }, "does not write"),
-            (SqliteSinkConfig { pipeline: Some(String::new()), ..config.clone() }, "`pipeline` is empty"),
             (SqliteSinkConfig { busy_timeout: Duration::MAX, ..config }, "more than an hour"),
         ] {
             let error = config.check().unwrap_err();

@@ -7,14 +7,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use super::error::sqlite_error;
 use super::table::{Insert, Table, sql_value};
 use super::{SqliteSinkConfig, quoted};
-use crate::{Error, ErrorKind, Guarantee, Record, Sink};
+use crate::{Epochs, Error, ErrorKind, Guarantee, Record, Sink};
 
 /// The most rows of one transaction when there are no epochs: 1000.
 pub const ROWS_PER_TRANSACTION: u64 = 1000;
 
 /// Writes records as rows of a table in an SQLite database.
 ///
-/// With epochs, all rows of an epoch and its number are one transaction, so the output holds each record once, whatever
+/// With [`Epochs`], all rows of an epoch and its number are one transaction, so the output holds each record once, whatever
 /// happens. The numbers are kept beside the rows, in the table `inflight_epochs (pipeline, epoch, generation)`. From the
 /// first record of an epoch to its commit no other connection can write to the database; how far others can read
 /// meanwhile depends on its journal mode (`wal` does not disturb them).
@@ -32,7 +32,7 @@ pub const ROWS_PER_TRANSACTION: u64 = 1000;
 /// # let folder = tempfile::tempdir()?;
 /// # let database = folder.path().join("users.db");
 /// let config = SqliteSinkConfig { create: true, ..SqliteSinkConfig::new(&database, "users") };
-/// let mut sink = Box::new(SqliteSink::open(&config, None)?);
+/// let mut sink = Box::new(SqliteSink::open(&config)?);
 /// sink.write(json!({ "id": 7, "name": "Ada" }).as_object().unwrap())?;
 /// sink.finish()?;
 /// # let name: String = rusqlite::Connection::open(&database)?.query_row("select name from users", [], |row| row.get(0))?;
@@ -48,7 +48,7 @@ pub struct SqliteSink {
     /// The columns of the table; none before it has been created.
     columns: Option<Vec<String>>,
     insert: Insert,
-    epochs: Option<Epochs>,
+    epochs: Option<Claim>,
     /// Whether a transaction is open.
     is_open: bool,
     /// Rows in it.
@@ -58,28 +58,37 @@ pub struct SqliteSink {
     failure: Option<Error>,
 }
 
-/// Who counts epochs in this database.
+/// The epochs that are ours to commit.
 #[derive(Debug)]
-struct Epochs {
-    pipeline: String,
+struct Claim {
+    epochs: Epochs,
     generation: i64,
 }
 
 impl SqliteSink {
     /// Opens the database, and checks that the table has the columns that `config` names, and for a `key` that it is
-    /// unique. With a `generation` it writes in epochs, as a pipeline of that generation: from then on no run of an
-    /// earlier one can commit.
+    /// unique.
     ///
     /// # Errors
     ///
-    /// When the configuration does not make sense or does not fit the database, the database does not exist, is locked
-    /// ([`ErrorKind::Busy`], retryable) or is no database, or a newer generation writes to it ([`ErrorKind::Changed`]).
-    pub fn open(config: &SqliteSinkConfig, generation: Option<u64>) -> Result<Self, Error> {
-        config.check()?;
-        Self::connect(config, generation).map_err(|error| error.in_file(&config.database))
+    /// When the configuration does not make sense or does not fit the database, or the database does not exist, is
+    /// locked ([`ErrorKind::Busy`], retryable) or is no database.
+    pub fn open(config: &SqliteSinkConfig) -> Result<Self, Error> {
+        Self::connect(config, None).map_err(|error| error.in_file(&config.database))
     }
 
-    fn connect(config: &SqliteSinkConfig, generation: Option<u64>) -> Result<Self, Error> {
+    /// As [`open`](Self::open), for a host that commits by epochs. From now on no earlier run of the pipeline, one with
+    /// a lower generation, can commit any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); when a run with a higher generation is known ([`ErrorKind::Changed`]).
+    pub fn open_with_epochs(config: &SqliteSinkConfig, epochs: Epochs) -> Result<Self, Error> {
+        Self::connect(config, Some(epochs)).map_err(|error| error.in_file(&config.database))
+    }
+
+    fn connect(config: &SqliteSinkConfig, epochs: Option<Epochs>) -> Result<Self, Error> {
+        config.check()?;
         let connection = open_database(config)?;
         let table = Table::new(config);
         let columns = columns(&connection, &config.table)?;
@@ -95,7 +104,7 @@ impl SqliteSink {
                 return Err(Error::new(ErrorKind::Config, message));
             }
         }
-        let epochs = generation.map(|generation| Epochs::claim(&connection, config, generation)).transpose()?;
+        let epochs = epochs.map(|epochs| Claim::new(&connection, epochs)).transpose()?;
         Ok(Self {
             connection,
             database: config.database.clone(),
@@ -212,15 +221,12 @@ impl Sink for SqliteSink {
     }
 }
 
-impl Epochs {
+impl Claim {
     /// Takes the pipeline over for this generation.
-    fn claim(connection: &Connection, config: &SqliteSinkConfig, generation: u64) -> Result<Self, Error> {
-        let Some(pipeline) = config.pipeline.clone() else {
-            let message = "with checkpoints the sink needs a name for its epochs; give it as `pipeline`";
-            return Err(Error::new(ErrorKind::Config, message));
-        };
-        let epochs = Self { pipeline, generation: integer(generation)? };
-        let claim = || {
+    fn new(connection: &Connection, epochs: Epochs) -> Result<Self, Error> {
+        let generation = integer(epochs.generation)?;
+        let claim = Self { epochs, generation };
+        let take_over = || {
             let transaction =
                 rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
             transaction.execute_batch(
@@ -230,28 +236,28 @@ impl Epochs {
             let claimed = transaction.execute(
                 "insert into inflight_epochs values (?1, 0, ?2)
                      on conflict (pipeline) do update set generation = ?2 where generation <= ?2",
-                params![epochs.pipeline, epochs.generation],
+                params![claim.epochs.pipeline, claim.generation],
             )?;
             transaction.commit()?;
             Ok(claimed > 0)
         };
-        match claim().map_err(|error| sqlite_error("cannot take the pipeline over", error))? {
-            true => Ok(epochs),
-            false => Err(epochs.superseded()),
+        match take_over().map_err(|error| sqlite_error("cannot take the pipeline over", error))? {
+            true => Ok(claim),
+            false => Err(claim.superseded()),
         }
     }
 
     /// The last epoch that counts, 0 before the first.
     fn decided(&self, connection: &Connection) -> rusqlite::Result<u64> {
         let sql = "select epoch from inflight_epochs where pipeline = ?1";
-        let epoch = connection.query_row(sql, [&self.pipeline], |row| row.get::<_, i64>(0)).optional()?;
+        let epoch = connection.query_row(sql, [&self.epochs.pipeline], |row| row.get::<_, i64>(0)).optional()?;
         Ok(epoch.unwrap_or(0).unsigned_abs())
     }
 
     /// Lets an epoch count with the transaction that is open.
     fn decide(&self, connection: &Connection, epoch: u64) -> Result<(), Error> {
         let sql = "update inflight_epochs set epoch = ?1 where pipeline = ?2 and generation = ?3";
-        let ours = connection.execute(sql, params![integer(epoch)?, self.pipeline, self.generation]);
+        let ours = connection.execute(sql, params![integer(epoch)?, self.epochs.pipeline, self.generation]);
         match ours.map_err(|error| sqlite_error("cannot write the epoch", error))? {
             0 => Err(self.superseded()),
             _ => Ok(()),
@@ -262,8 +268,8 @@ impl Epochs {
         let message = format!(
             "a newer run of the pipeline \"{0}\" has taken over; if there is none and this one starts anew, remove what \
              the database knows of it: delete from inflight_epochs where pipeline = '{1}'",
-            self.pipeline,
-            self.pipeline.replace('\'', "''")
+            self.epochs.pipeline,
+            self.epochs.pipeline.replace('\'', "''")
         );
         Error::new(ErrorKind::Changed, message)
     }

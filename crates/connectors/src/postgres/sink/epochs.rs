@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::postgres::error::postgres_error;
-use crate::{Error, ErrorKind};
+use crate::{Epochs, Error, ErrorKind};
 
 const CREATE: &str = "create table if not exists inflight_epochs \
     (pipeline text primary key, epoch bigint not null, generation bigint not null)";
@@ -16,44 +16,37 @@ const CLAIM: &str = "insert into inflight_epochs as known (pipeline, epoch, gene
 
 const WRITE: &str = "update inflight_epochs set epoch = $2 where pipeline = $1 and generation = $3";
 
-/// Whose epochs a sink commits.
-#[derive(Clone, Debug)]
-pub struct Epochs {
-    pipeline: String,
-    generation: u64,
+/// The epochs that are ours to commit.
+pub(super) struct Claim {
+    epochs: Epochs,
     /// The last that counts.
     pub(super) decided: u64,
 }
 
-impl Epochs {
-    /// Of the output called `pipeline` (two sinks of one database need different names), in the run numbered
-    /// `generation`, which is higher than that of every run before.
-    pub fn new(pipeline: impl Into<String>, generation: u64) -> Self {
-        Self { pipeline: pipeline.into(), generation, decided: 0 }
-    }
-
+impl Claim {
     /// Shuts runs of lower generations out, and learns what they decided.
-    pub(super) async fn claim(&mut self, client: &Client) -> Result<(), Error> {
+    pub(super) async fn new(epochs: Epochs, client: &Client) -> Result<Self, Error> {
         create(client).await?;
         let failed = |error| postgres_error("cannot use the table inflight_epochs", error);
-        let generation = number(self.generation)?;
-        match client.query_opt(CLAIM, &[&self.pipeline, &generation]).await.map_err(failed)? {
+        let generation = number(epochs.generation)?;
+        let mut claim = Self { epochs, decided: 0 };
+        match client.query_opt(CLAIM, &[&claim.epochs.pipeline, &generation]).await.map_err(failed)? {
             Some(row) => {
-                self.decided = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
-                Ok(())
+                claim.decided = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+                Ok(claim)
             }
-            None => Err(self.fenced(client).await),
+            None => Err(claim.fenced(client).await),
         }
     }
 
     /// Puts the number into the transaction, which it begins if need be.
     pub(super) async fn write(&self, client: &Client, epoch: u64, begins: bool) -> Result<(), Error> {
         let failed = |error| postgres_error(&format!("cannot write epoch {epoch} to the table inflight_epochs"), error);
-        let (epoch, generation) = (number(epoch)?, number(self.generation)?);
+        let (epoch, generation) = (number(epoch)?, number(self.epochs.generation)?);
         if begins {
             client.batch_execute("begin").await.map_err(failed)?;
         }
-        if client.execute(WRITE, &[&self.pipeline, &epoch, &generation]).await.map_err(failed)? == 1 {
+        if client.execute(WRITE, &[&self.epochs.pipeline, &epoch, &generation]).await.map_err(failed)? == 1 {
             return Ok(());
         }
         let error = self.fenced(client).await;
@@ -63,11 +56,11 @@ impl Epochs {
 
     async fn fenced(&self, client: &Client) -> Error {
         const KNOWN: &str = "select generation from inflight_epochs where pipeline = $1";
-        let known: Option<i64> = match client.query_opt(KNOWN, &[&self.pipeline]).await {
+        let known: Option<i64> = match client.query_opt(KNOWN, &[&self.epochs.pipeline]).await {
             Ok(row) => row.map(|row| row.get(0)),
             Err(error) => return postgres_error("cannot read the table inflight_epochs", error),
         };
-        let (pipeline, generation) = (&self.pipeline, self.generation);
+        let Epochs { pipeline, generation } = &self.epochs;
         let problem = match known {
             Some(known) => format!("has been taken over by run {known}, and this is run {generation}"),
             None => "has been removed from the table inflight_epochs".to_owned(),

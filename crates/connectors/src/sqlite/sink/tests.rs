@@ -26,11 +26,7 @@ impl Database {
     }
 
     fn config(&self) -> SqliteSinkConfig {
-        SqliteSinkConfig {
-            pipeline: Some("orders".to_owned()),
-            busy_timeout: Duration::ZERO,
-            ..SqliteSinkConfig::new(self.path(), "t")
-        }
+        SqliteSinkConfig { busy_timeout: Duration::ZERO, ..SqliteSinkConfig::new(self.path(), "t") }
     }
 
     fn create(&self) -> SqliteSinkConfig {
@@ -64,12 +60,16 @@ fn record(value: Value) -> Record {
     value.as_object().unwrap().clone()
 }
 
+fn with_epochs(config: &SqliteSinkConfig, generation: u64) -> Result<SqliteSink, Error> {
+    SqliteSink::open_with_epochs(config, Epochs::new("orders", generation))
+}
+
 fn write_all(sink: &mut SqliteSink, ids: impl IntoIterator<Item = i64>) {
     ids.into_iter().for_each(|id| sink.write(&record(json!({ "id": id }))).unwrap());
 }
 
 fn write(config: &SqliteSinkConfig, records: &[Value]) -> Result<(), Error> {
-    let mut sink = Box::new(SqliteSink::open(config, None)?);
+    let mut sink = Box::new(SqliteSink::open(config)?);
     records.iter().try_for_each(|value| sink.write(&record(value.clone())))?;
     sink.finish()
 }
@@ -150,7 +150,7 @@ fn what_does_not_fit_names_record_and_column_and_what_to_do() {
 #[test]
 fn a_record_that_is_refused_leaves_the_others() {
     let database = Database::new("create table t (id unique)");
-    let mut sink = Box::new(SqliteSink::open(&database.config(), None).unwrap());
+    let mut sink = Box::new(SqliteSink::open(&database.config()).unwrap());
     write_all(&mut sink, [1, 2]);
     assert!(sink.write(&record(json!({"id": 2}))).is_err());
     write_all(&mut sink, [3]);
@@ -171,18 +171,15 @@ fn what_does_not_fit_the_database_is_told_when_it_is_opened() {
         (key("idd"), "no column \"idd\" (did you mean \"id\"?)"),
         (SqliteSinkConfig { columns: [("x".to_owned(), ".id".parse().unwrap())].into(), ..database.config() }, "\"x\""),
     ] {
-        let error = SqliteSink::open(&config, None).unwrap_err();
+        let error = SqliteSink::open(&config).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
-    let nameless = SqliteSinkConfig { pipeline: None, ..database.config() };
-    assert!(SqliteSink::open(&nameless, Some(1)).unwrap_err().to_string().contains("give it as `pipeline`"));
-    SqliteSink::open(&nameless, None).unwrap();
 }
 
 #[test]
 fn without_epochs_rows_are_there_after_a_flush_and_after_a_bounded_number() {
     let database = Database::new("create table t (id)");
-    let mut sink = Box::new(SqliteSink::open(&database.config(), None).unwrap());
+    let mut sink = Box::new(SqliteSink::open(&database.config()).unwrap());
     assert_eq!((sink.guarantee(), sink.decided().unwrap()), (Guarantee::AtLeastOnce, None));
     write_all(&mut sink, [1]);
     assert_eq!(database.ids(), [0_i64; 0]);
@@ -200,7 +197,7 @@ fn without_epochs_rows_are_there_after_a_flush_and_after_a_bounded_number() {
 #[test]
 fn an_epoch_is_there_with_its_commit_and_not_before() {
     let database = Database::new("create table t (id)");
-    let mut sink = Box::new(SqliteSink::open(&database.config(), Some(1)).unwrap());
+    let mut sink = Box::new(with_epochs(&database.config(), 1).unwrap());
     assert_eq!((sink.guarantee(), sink.decided().unwrap()), (Guarantee::ExactlyOnce, Some(0)));
     write_all(&mut sink, 0..3000);
     sink.flush().unwrap();
@@ -225,7 +222,7 @@ fn a_crash_at_any_step_leaves_whole_epochs_and_the_database_knows_which() {
         let (mut generation, mut crashes) = (0, 0);
         loop {
             generation += 1;
-            let mut sink = Box::new(SqliteSink::open(&config, Some(generation)).unwrap());
+            let mut sink = Box::new(with_epochs(&config, generation).unwrap());
             let mut epoch = sink.decided().unwrap().unwrap();
             // Each life gets one step further: a record, the preparation, the commit.
             let mut steps = crashes;
@@ -273,8 +270,8 @@ fn a_crash_at_any_step_leaves_whole_epochs_and_the_database_knows_which() {
 #[test]
 fn a_run_that_was_superseded_cannot_commit() {
     let database = Database::new("create table t (id)");
-    let mut old = SqliteSink::open(&database.config(), Some(1)).unwrap();
-    let mut new = SqliteSink::open(&database.config(), Some(2)).unwrap();
+    let mut old = with_epochs(&database.config(), 1).unwrap();
+    let mut new = with_epochs(&database.config(), 2).unwrap();
     write_all(&mut old, [1]);
     let error = old.commit(1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Changed);
@@ -283,26 +280,26 @@ fn a_run_that_was_superseded_cannot_commit() {
     write_all(&mut new, [2]);
     new.commit(1).unwrap();
     assert_eq!(database.ids(), [2]);
-    assert_eq!(SqliteSink::open(&database.config(), Some(1)).unwrap_err().kind(), ErrorKind::Changed);
+    assert_eq!(with_epochs(&database.config(), 1).unwrap_err().kind(), ErrorKind::Changed);
 }
 
 #[test]
 fn pipelines_count_their_epochs_each_for_itself() {
     let database = Database::new("create table t (id)");
-    let other = SqliteSinkConfig { pipeline: Some("it's".to_owned()), ..database.config() };
-    let mut one = SqliteSink::open(&database.config(), Some(5)).unwrap();
-    let mut two = SqliteSink::open(&other, Some(1)).unwrap();
+    let other = |generation| SqliteSink::open_with_epochs(&database.config(), Epochs::new("it's", generation)).unwrap();
+    let mut one = with_epochs(&database.config(), 5).unwrap();
+    let mut two = other(1);
     one.commit(7).unwrap();
     two.commit(1).unwrap();
     assert_eq!((one.decided().unwrap(), two.decided().unwrap()), (Some(7), Some(1)));
-    SqliteSink::open(&other, Some(9)).unwrap();
+    other(9);
     assert!(two.commit(2).unwrap_err().to_string().contains("where pipeline = 'it''s'"));
 }
 
 #[test]
 fn a_locked_database_is_busy_and_the_commit_can_be_tried_again() {
     let database = Database::new("create table t (id); insert into t values (0)");
-    let mut sink = SqliteSink::open(&database.config(), Some(1)).unwrap();
+    let mut sink = with_epochs(&database.config(), 1).unwrap();
     write_all(&mut sink, [1]);
     let other = database.connect();
     other.busy_timeout(Duration::ZERO).unwrap();
@@ -317,13 +314,13 @@ fn a_locked_database_is_busy_and_the_commit_can_be_tried_again() {
     assert_eq!((database.ids(), sink.decided().unwrap()), (vec![0, 1], Some(1)));
     other.execute_batch("begin immediate").unwrap();
     assert_eq!(sink.write(&record(json!({"id": 2}))).unwrap_err().kind(), ErrorKind::Busy);
-    assert_eq!(SqliteSink::open(&database.config(), Some(2)).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(with_epochs(&database.config(), 2).unwrap_err().kind(), ErrorKind::Busy);
 }
 
 #[test]
 fn a_transaction_that_sqlite_gave_up_stays_lost() {
     let database = Database::new("create table t (id unique on conflict rollback)");
-    let mut sink = Box::new(SqliteSink::open(&database.config(), Some(1)).unwrap());
+    let mut sink = Box::new(with_epochs(&database.config(), 1).unwrap());
     write_all(&mut sink, [1]);
     let lost = sink.write(&record(json!({"id": 1}))).unwrap_err();
     // What comes later would be an epoch with a hole in it.
@@ -338,7 +335,7 @@ fn a_transaction_that_sqlite_gave_up_stays_lost() {
 #[test]
 fn a_full_disk_is_an_error_of_its_own_kind() {
     let database = Database::new("create table t (id, text)");
-    let mut sink = SqliteSink::open(&database.config(), Some(1)).unwrap();
+    let mut sink = with_epochs(&database.config(), 1).unwrap();
     sink.connection.execute_batch("pragma max_page_count = 20").unwrap();
     let big = record(json!({"id": 1, "text": "x".repeat(30_000)}));
     let error = (0..100).find_map(|_| sink.write(&big).err()).unwrap();
