@@ -26,7 +26,7 @@ pub(crate) fn print(effort: &Effort) {
         let mut rounds = vec![Vec::new(); columns.len()];
         for _ in 0..effort.rounds {
             for (column, every) in columns.into_iter().enumerate() {
-                let load = Load { in_flight: IN_FLIGHT, latency: Duration::from_millis(10), every, order };
+                let load = Load { in_flight: IN_FLIGHT, latency: Duration::from_millis(10), every, order, skew: None };
                 rounds[column].push(measure(load, effort.window));
             }
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use inflight::driver::hashed;
 use inflight::{AsyncFunction, Options, Order, Single};
 use inflight_timely::pipeline::{
     Cut, Id, Partition, Pipeline, Position, Produced, Recovery, Row, Sink, Source, Stage, Step,
@@ -65,15 +66,17 @@ impl Source<Number> for Numbers {
     }
 }
 
-/// Answers after a while, or at once.
+/// Answers after a while, or at once. One second is for one in a hundred, the others are ready.
 pub(crate) struct Sleepy(Duration);
+
+const RARE: Duration = Duration::from_secs(1);
 
 impl AsyncFunction<Number> for Sleepy {
     type Output = u64;
     type Error = String;
 
     async fn invoke(&self, number: Number) -> Result<u64, String> {
-        if !self.0.is_zero() {
+        if !self.0.is_zero() && (self.0 < RARE || number.number % 100 == 0) {
             tokio::time::sleep(self.0).await;
         }
         Ok(number.number)
@@ -192,12 +195,22 @@ impl Watch {
 }
 
 /// So many look-ups in flight, each of so long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Load {
     pub(crate) in_flight: usize,
     pub(crate) latency: Duration,
     pub(crate) every: Option<Duration>,
     pub(crate) order: Order,
+    /// How many records in a hundred have the same key; the others have 10,000 keys.
+    pub(crate) skew: Option<u64>,
+}
+
+impl Number {
+    /// Numbers jump about, so that no worker has all keys of a batch.
+    fn key(&self, skew: u64) -> u64 {
+        let mixed = self.number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+        if mixed % 100 < skew { 0 } else { 1 + mixed % 10_000 }
+    }
 }
 
 pub(crate) fn pipeline(
@@ -209,7 +222,7 @@ pub(crate) fn pipeline(
     let step = Step {
         function: Sleepy(load.latency),
         order: load.order,
-        key: None,
+        key: load.skew.map(|skew| hashed(move |number: &Number| number.key(skew))),
         options: Options::new().capacity(load.in_flight).concurrency(load.in_flight),
     };
     let partition = |index: u32| Partition { index, name: index.to_string(), position: None };

@@ -49,13 +49,23 @@ pub(crate) fn print(effort: &Effort) {
     }
 }
 
-fn loads() -> [(&'static str, Load); 3] {
-    let load = |latency, in_flight, every, order| Load { in_flight, latency: Duration::from_millis(latency), every, order };
-    let second = Some(Duration::from_secs(1));
+fn loads() -> [(&'static str, Load); 6] {
+    let load = |latency, in_flight| Load {
+        in_flight,
+        latency: Duration::from_millis(latency),
+        every: None,
+        order: Order::Unordered,
+        skew: None,
+    };
+    let keyed = |order, skew| Load { order, skew: Some(skew), ..load(1, 1_000) };
+    let ordered = Load { order: Order::Ordered, every: Some(Duration::from_secs(1)), ..load(10, 10_000) };
     [
-        ("ready at once, unordered", load(0, 1_000, None, Order::Unordered)),
-        ("10 ms, 10,000 in flight on each worker, unordered", load(10, 10_000, None, Order::Unordered)),
-        ("the same in order, a checkpoint every second", load(10, 10_000, second, Order::Ordered)),
+        ("ready at once, unordered", load(0, 1_000)),
+        ("10 ms, 10,000 in flight on each worker, unordered", load(10, 10_000)),
+        ("the same in order, a checkpoint every second", ordered),
+        ("1 ms, 1,000 in flight on each worker, in order of 10,000 keys", keyed(Order::KeyOrdered, 0)),
+        ("the same, 50 % of the records on one key", keyed(Order::KeyOrdered, 50)),
+        ("the same, one call of a key at a time", keyed(Order::KeySerial, 50)),
     ]
 }
 
@@ -65,7 +75,7 @@ fn measure(place: Place, load: Load, window: Duration) -> f64 {
     }
     let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     let hosts = ports.map(|port| port.local_addr().expect("it is bound").to_string());
-    let which = loads().iter().position(|(_, other)| other.every == load.every && other.latency == load.latency);
+    let which = loads().iter().position(|(_, other)| *other == load);
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
         .args([CHILD, &hosts.join(","), &which.unwrap_or(0).to_string(), &window.as_millis().to_string()])
         .spawn()
