@@ -11,7 +11,8 @@
 //!                                      SqliteLookup::lookup
 //! ```
 //!
-//! Everything here is synchronous and knows no engine: a host gives each source, sink and lookup a thread of its own.
+//! Everything here but `PostgresLookup` is synchronous and knows no engine: a host gives each source, sink and lookup a
+//! thread of its own.
 //! All of them move one kind of thing, the [`Record`], and fail with one kind of thing, the [`Error`], which says what
 //! is wrong, where (file, line, column, record number), whether asking again makes sense, and what to do about it.
 //!
@@ -21,7 +22,7 @@
 //! | system | read | write | look up | feature |
 //! |---|---|---|---|---|
 //! | files, stdin, stdout: JSON lines and CSV, plain or gzip | [`file::FileSource`] | [`file::FileSink`] | | always on |
-//! | PostgreSQL | | `postgres::PostgresSink` | | `postgres` |
+//! | PostgreSQL | | `postgres::PostgresSink` | `postgres::PostgresLookup` | `postgres` |
 //! | SQLite | | `sqlite::SqliteSink`; `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
 //!
 //! # Example

@@ -2,11 +2,23 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Secret};
+
+/// Connections of a look-up unless the configuration says otherwise.
+pub const CONNECTIONS: usize = 2;
+
+/// The most connections of a look-up that are accepted.
+pub const MAX_CONNECTIONS: usize = 64;
+
+/// Rows for one key, with [`Rows::All`]; more are an error of that key.
+pub const ROWS_MAX: usize = 10_000;
+
+const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the server is, and as whom to ask it: a `url`, or its parts.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -76,6 +88,59 @@ pub struct PostgresSinkConfig {
     /// no default of their own, and then a record may have no other fields.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
+}
+
+/// A table to look up by its key columns, or a query with named parameters in its place.
+///
+/// ```
+/// use inflight_connectors::postgres::PostgresLookupConfig;
+///
+/// let config = PostgresLookupConfig {
+///     columns: Some(vec!["name".to_owned(), "tier".to_owned()]),
+///     ..PostgresLookupConfig::table("postgres://reader@db.example/shop", "users")
+/// };
+/// config.check().unwrap();
+/// ```
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresLookupConfig {
+    /// Where the server is.
+    #[serde(flatten)]
+    pub server: PostgresConfig,
+    /// The table or view to look up, with its schema before a dot unless it is found without. Either this or `query`.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// The columns that make the answer. Default: all of the table.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// A `select` in place of `table` and `columns`, naming each key column as a parameter:
+    /// `select name from users where id = $id order by since limit 1`.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// What to do with several rows for one key. Default: `first`.
+    #[serde(default)]
+    pub rows: Rows,
+    /// Connections, each with many queries under way; at most 64. Default: 2.
+    #[serde(default = "connections")]
+    pub connections: usize,
+    /// After how long the server gives up a query; best the time after which nobody waits for it any more. Default: what
+    /// the server has been told.
+    #[serde(default, with = "optional_duration", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub statement_timeout: Option<Duration>,
+}
+
+/// What a look-up answers with when there are several rows for one key.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rows {
+    /// With the first the server comes upon; a query with `order by` says which that is.
+    #[default]
+    First,
+    /// With a list of all of them, [`ROWS_MAX`] at most.
+    All,
+    /// With an error.
+    Error,
 }
 
 impl PostgresConfig {
@@ -175,6 +240,77 @@ impl PostgresSinkConfig {
     }
 }
 
+impl PostgresLookupConfig {
+    /// All columns of a table.
+    pub fn table(url: impl Into<String>, table: impl Into<String>) -> Self {
+        Self { table: Some(table.into()), ..Self::new(url.into()) }
+    }
+
+    /// The rows of a query.
+    pub fn query(url: impl Into<String>, query: impl Into<String>) -> Self {
+        Self { query: Some(query.into()), ..Self::new(url.into()) }
+    }
+
+    fn new(url: String) -> Self {
+        Self {
+            server: PostgresConfig::url(url),
+            table: None,
+            columns: None,
+            query: None,
+            rows: Rows::First,
+            connections: CONNECTIONS,
+            statement_timeout: None,
+        }
+    }
+
+    /// Whether the configuration makes sense, as far as can be told without the server.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PostgresConfig::check`]; when not exactly one of `table` and `query` is given, `columns` is empty, names
+    /// a column twice or comes with a query, `connections` is not 1 to [`MAX_CONNECTIONS`], or `statement_timeout` is
+    /// zero or above a day.
+    pub fn check(&self) -> Result<(), Error> {
+        self.server.check()?;
+        let problem = match (&self.table, &self.query, &self.columns) {
+            (None, None, _) => "name the `table` to look up, or write a `query`",
+            (Some(_), Some(_), _) => "`table` and `query` exclude each other; remove one of them",
+            (None, Some(_), Some(_)) => "`columns` belongs to `table`; with `query` the statement names its columns",
+            (_, _, Some(columns)) if columns.is_empty() => "`columns` is empty; remove it to get all columns",
+            (_, _, Some(columns)) if has_duplicates(columns) => "`columns` names a column twice",
+            _ if !(1..=MAX_CONNECTIONS).contains(&self.connections) => "`connections` must be 1 to 64",
+            _ if self.statement_timeout.is_some_and(|time| time.as_millis() == 0 || time > MAX_STATEMENT_TIMEOUT) => {
+                "`statement_timeout` must be 1ms to 24h"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Config, problem))
+    }
+}
+
+fn connections() -> usize {
+    CONNECTIONS
+}
+
+/// A duration that may be absent, in the words of [`crate::duration`].
+mod optional_duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => crate::duration::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| crate::duration::parse(&text).map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
 pub(super) fn has_duplicates(names: &[String]) -> bool {
     let mut seen = HashSet::new();
     !names.iter().all(|name| seen.insert(name))
@@ -216,6 +352,36 @@ mod tests {
         ] {
             let error = sink(fields).unwrap_err();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_lookup_is_configured_by_data() {
+        let config: PostgresLookupConfig = serde_json::from_value(json!({
+            "url": "postgres://me@h/db", "table": "users", "rows": "all", "statement_timeout": "250ms",
+        }))
+        .unwrap();
+        config.check().unwrap();
+        assert_eq!((config.rows, config.connections), (Rows::All, CONNECTIONS));
+        assert_eq!(config.statement_timeout, Some(Duration::from_millis(250)));
+        assert_eq!(serde_json::to_value(&config).unwrap()["statement_timeout"], "250ms");
+    }
+
+    #[test]
+    fn a_lookup_that_makes_no_sense_is_refused() {
+        let table = PostgresLookupConfig::table("postgres://me@h/db", "t");
+        let columns = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        for (config, expected) in [
+            (PostgresLookupConfig { table: None, ..table.clone() }, "name the `table`"),
+            (PostgresLookupConfig { query: Some("select 1".to_owned()), ..table.clone() }, "exclude each other"),
+            (PostgresLookupConfig { columns: columns(&[]), ..table.clone() }, "is empty"),
+            (PostgresLookupConfig { columns: columns(&["a", "a"]), ..table.clone() }, "twice"),
+            (PostgresLookupConfig { connections: 0, ..table.clone() }, "1 to 64"),
+            (PostgresLookupConfig { connections: 65, ..table.clone() }, "1 to 64"),
+            (PostgresLookupConfig { statement_timeout: Some(Duration::ZERO), ..table }, "1ms to 24h"),
+        ] {
+            let error = config.check().unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
         }
     }
 

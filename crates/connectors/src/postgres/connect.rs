@@ -9,8 +9,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::Client;
 use tokio_postgres::config::Host;
+use tokio_postgres::{CancelToken, Client};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::postgres_error;
@@ -63,6 +63,11 @@ impl Server {
         tokio::spawn(async move { drop(connection.await) });
         client.batch_execute(&self.settings).await.map_err(failed)?;
         Ok(client)
+    }
+
+    /// Asks the server to end what that connection is doing just now. Whether it does, shows there.
+    pub(super) async fn cancel(&self, token: CancelToken) {
+        let _ = token.cancel_query(self.tls.clone()).await;
     }
 }
 
@@ -139,5 +144,11 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Server").field(&self.name).finish()
     }
 }

@@ -22,20 +22,33 @@ pub(super) struct Column {
     pub(super) type_name: String,
     /// It has a default, counts by itself, or is computed.
     pub(super) fills_itself: bool,
+    /// The type without what limits it: `numeric`, not `numeric(10,2)`.
+    pub(super) base_type: String,
+    /// No two rows have the same value, and only what has the same bytes is the same.
+    pub(super) is_unique: bool,
 }
 
 impl Table {
     /// Asks the server about the table. `name` may have a schema before a dot.
     pub(super) async fn describe(client: &Client, name: &str) -> Result<Self, Error> {
         const COLUMNS: &str = "select a.attname::text, format_type(a.atttypid, a.atttypmod),
-                a.atthasdef or a.attidentity <> '' or a.attgenerated <> ''
+                a.atthasdef or a.attidentity <> '' or a.attgenerated <> '', format_type(a.atttypid, -1),
+                exists (select from pg_index i where i.indrelid = a.attrelid and i.indisunique and i.indisvalid
+                    and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum)
+                and not exists (select from pg_collation c where c.oid = a.attcollation and not c.collisdeterministic)
             from pg_attribute a where a.attrelid = to_regclass($1)::oid and a.attnum > 0 and not a.attisdropped
             order by a.attnum";
         let failed = |error| postgres_error(&format!("cannot read what \"{name}\" consists of"), error);
         let rows = client.query(COLUMNS, &[&quoted_path(name)]).await.map_err(failed)?;
         let columns: Vec<Column> = rows
             .iter()
-            .map(|row| Column { name: row.get(0), type_name: row.get(1), fills_itself: row.get(2) })
+            .map(|row| Column {
+                name: row.get(0),
+                type_name: row.get(1),
+                fills_itself: row.get(2),
+                base_type: row.get(3),
+                is_unique: row.get(4),
+            })
             .collect();
         if columns.is_empty() {
             return Err(unknown("table", name, &tables(client).await.map_err(failed)?));
@@ -62,7 +75,7 @@ async fn tables(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     Ok(client.query(TABLES, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
-fn unknown(what: &str, name: &str, there: &[String]) -> Error {
+pub(super) fn unknown(what: &str, name: &str, there: &[String]) -> Error {
     let hint = did_you_mean(name, names(there));
     let there = match there {
         [] => "there are none".to_owned(),

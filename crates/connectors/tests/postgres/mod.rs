@@ -1,5 +1,7 @@
 //! The server that the test command provides, and a schema of its own for each test.
 
+#![allow(dead_code)] // no test file needs all of it
+
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
@@ -55,8 +57,12 @@ impl Schema {
         self.runtime.block_on(self.client.query_one(&sql, &[])).unwrap().get(0)
     }
 
+    /// Does it on the runtime that also drives the connection of the schema.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// Waits until the query answers true.
-    #[allow(dead_code)] // not every test file has something to wait for
     pub(crate) fn wait_for(&self, query: &str) {
         while self.value(query) != true {
             std::thread::sleep(std::time::Duration::from_millis(5));
