@@ -62,10 +62,14 @@ impl Schema {
         self.runtime.block_on(future)
     }
 
-    /// Waits until the query answers true.
+    /// Waits until the query answers true, which it does sooner or later unless something is broken.
     pub(crate) fn wait_for(&self, query: &str) {
-        while self.value(query) != true {
+        for _ in 0..12_000 {
+            if self.value(query) == true {
+                return;
+            }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+        panic!("never became true: {query}");
     }
 }
