@@ -61,8 +61,6 @@ pub mod flow;
 mod monitor;
 mod operator;
 pub mod pipeline;
-#[doc(hidden)]
-pub mod single;
 mod running;
 mod sync;
 mod wake;
