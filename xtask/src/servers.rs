@@ -58,7 +58,10 @@ impl Servers {
     pub(crate) fn start(target: &Path) -> Self {
         let (mut running, mut missing) = (Vec::new(), Vec::new());
         for server in &SERVERS {
-            let started = Ground::prepare(target, server.name).and_then(|ground| (server.start)(&ground));
+            let started = Ground::prepare(target, server.name).and_then(|ground| {
+                let leave_nothing = |_: &String| drop(fs::remove_dir_all(&ground.folder));
+                (server.start)(&ground).inspect_err(leave_nothing)
+            });
             match started {
                 Ok(started) => {
                     println!("{} answers; {} tells the tests", server.name, server.variable);
@@ -207,18 +210,20 @@ fn wait_until(time: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// Installs a package of Debian, which only root can.
+/// Installs a package of Debian, which only root can; if it is not found, once more with fresh lists of packages.
 fn install(package: &str) -> Result<(), String> {
-    println!("$ apt-get install {package}");
-    let output = Command::new("apt-get")
-        .args(["install", "--quiet", "--yes", "--no-install-recommends", package])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("apt-get: {error}; install {package} by hand"))?;
+    let install = ["install", "--quiet", "--yes", "--no-install-recommends", package];
+    apt_get(&install).or_else(|_| apt_get(&["update", "--quiet"]).and_then(|()| apt_get(&install)))
+}
+
+fn apt_get(arguments: &[&str]) -> Result<(), String> {
+    println!("$ apt-get {}", arguments.join(" "));
+    let mut command = Command::new("apt-get");
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    let output = command.output().map_err(|error| format!("apt-get: {error}; install it by hand"))?;
     let words = String::from_utf8_lossy(&output.stderr);
     let last = words.lines().last().unwrap_or_default();
-    if output.status.success() { Ok(()) } else { Err(format!("apt-get install {package}: {last}")) }
+    if output.status.success() { Ok(()) } else { Err(format!("apt-get {}: {last}", arguments.join(" "))) }
 }
 
 fn shown(path: &Path) -> String {

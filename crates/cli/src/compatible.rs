@@ -61,6 +61,11 @@ impl Shape {
         Ok(Self { steps, source: part("source")?, sinks: part("sinks")? })
     }
 
+    /// Whether the sink under this key of the file is the same there.
+    pub fn has_same_sink(&self, other: &Self, name: &str) -> bool {
+        self.sinks[name] == other.sinks[name]
+    }
+
     /// What is different in a pipeline of that shape.
     pub fn changes(&self, to: &Self) -> Changes {
         let mut changes = Changes { enrich: step_changes(&self.steps, &to.steps), ..Changes::default() };

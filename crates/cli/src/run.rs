@@ -1,50 +1,49 @@
 //! Runs a pipeline.
 //!
 //! ```text
-//!  reader thread --batches--> [ source -> stages of look-ups -> sink ] --batches--> writer thread
-//!                                one dataflow worker, this thread
+//!  reader thread --batches--> [ source -> stages of look-ups -> sink ] --batches--> writer thread --> sinks, checkpoints
+//!  one for each worker          a dataflow over all workers of all processes          in process 0 only
 //! ```
 //! Files are read and written by threads of their own, so that neither stops the look-ups; both channels are short, and the dataflow
 //! holds credits, so memory stays bounded.
 
 mod columns;
 mod join;
+mod keeper;
 mod lookup;
 mod opening;
 mod outcomes;
+mod partitions;
 mod portable;
 mod reader;
+mod resume;
 mod row;
+mod steps;
 mod stop;
 mod tally;
 mod wake_at_end;
+mod workers;
 mod writer;
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use inflight::driver::{Key, Stopped};
-use inflight::{Backoff, Batched, Jitter, Options, Retry};
 use inflight_connectors::file::FileSource;
-use inflight_timely::Monitor;
-use inflight_timely::single::{self as pipeline, Ended, Stage};
 
-use self::lookup::{Answer, Lookup};
-use self::row::Row;
+use self::reader::Reading;
+use self::resume::{Beginning, Incompatible, Start};
 use self::stop::{Signals, Stop};
 use self::tally::Tally;
-use self::writer::Sinks;
+use self::workers::{First, Workers};
+use self::writer::{Ended, Writing};
 use crate::advice::advise;
 use crate::args::Accept;
 use crate::exit::Exit;
-use crate::file::{Order, RetryOn};
-use crate::pipeline::{Pipeline, Step};
+use crate::pipeline::Pipeline;
 use crate::progress::{Gauges, Progress};
-use crate::summary::Summary;
+use crate::summary::{Summary, grouped, short};
 use crate::tell::tell;
 
 /// What the command line says about a run.
@@ -64,146 +63,169 @@ pub struct RunOptions {
     pub accept: Vec<Accept>,
 }
 
-/// Records between source and sink besides those that the steps hold: enough to keep them busy.
-const CREDITS_BESIDES: u64 = 1024;
-
 /// Runs a pipeline until its source ends or a signal stops it.
 ///
 /// # Errors
-/// When the run fails: the source, the sink, or a look-up whose step says `fail`.
+/// When the run fails: the source, the sink, another process, or a look-up whose step says `fail`.
 pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> {
-    let asks_more = pipeline.checkpoint.is_some() || pipeline.cluster.is_some() || pipeline.workers > 1;
-    anyhow::ensure!(!asks_more, "checkpoints, several workers and several processes do not run yet");
+    let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stop = Stop::new();
     let gauges = Arc::new(Gauges::default());
-    let tally = Tally::new(&pipeline.steps, &pipeline.stages);
+    let tally = Tally::new(&pipeline.steps, &pipeline.stages, pipeline.workers);
     let signals = {
         let _context = runtime.enter();
         Signals::new()?
     };
     runtime.spawn(stop::obey(signals, Arc::clone(&stop), options.drain_limit, options.quiet));
 
-    let Some((source, sinks)) = open(&pipeline, &stop)? else { return Ok(Exit::Done.into()) };
-    let reader = reader::start(source, &pipeline, options.limit, &stop, &gauges, &tally);
-    let (writer, writing) = writer::start(sinks, &stop, &gauges, &tally);
-    let progress = Progress::start(Arc::clone(&gauges), options.quiet);
-    let ended = pipeline::run(
-        pipeline::Pipeline {
-            credits: credits(&pipeline.steps),
-            source: reader,
-            stages: stages(&pipeline, &stop, &tally),
-            sink: writer,
-            number: Row::number,
-        },
-        runtime.handle(),
-        |monitors| look(monitors, &pipeline.steps, &stop, &gauges, &tally),
-    );
-    let whole = ended == Ended::Complete && stop.failure().is_none();
-    let written = writing.end(whole, &stop);
+    let ready = match ready(&pipeline, &options, &stop, &gauges, &tally) {
+        Ok(Some(ready)) => ready,
+        Ok(None) => return Ok(Exit::Done.into()),
+        Err(error) if error.is::<Incompatible>() => {
+            tell(&pipeline.secrets.hide(&format!("error: {error}\n")));
+            return Ok(Exit::BadPipeline.into());
+        }
+        Err(error) => return Err(error),
+    };
+    let Ready { first, writing, opened } = ready;
+    let reading = Reading::new(&pipeline, opened, options.limit, &stop, &gauges, &tally);
+    let progress = Progress::start(Arc::clone(&gauges), options.quiet || writing.is_none());
+    let workers = Workers {
+        pipeline: &pipeline,
+        reading,
+        stop: &stop,
+        gauges: &gauges,
+        tally: &tally,
+        runtime: runtime.handle(),
+        quiet: options.quiet,
+        began,
+    };
+    let whole = workers.run(first) && stop.failure().is_none();
+    let written = writing.as_ref().map(|writing| writing.end(whole, &stop));
     drop(progress);
     // A reader that waits for input, or a call that hangs, must not hold up the end.
     runtime.shutdown_background();
 
-    let summary = tally.summary(&pipeline.steps);
-    if !options.quiet {
-        tell(&format!("{summary}\n{}\n", advise(&summary).sentence));
+    let whole = whole && stop.failure().is_none();
+    match (&writing, written) {
+        (Some(writing), Some(written)) => Ending { pipeline: &pipeline, options: &options, stop: &stop, tally: &tally }
+            .of_the_writer(writing, written, whole),
+        _ => Ending { pipeline: &pipeline, options: &options, stop: &stop, tally: &tally }.of_a_helper(whole),
     }
-    let whole = whole && matches!(written, Ok(writer::Ended::Written)) && stop.failure().is_none();
-    if !whole {
-        let left = |partial: &PathBuf| format!("incomplete, and left as {}\n", partial.display());
-        writing.partials().iter().for_each(|partial| tell(&pipeline.secrets.hide(&left(partial))));
-    }
-    if let Some(failure) = stop.failure() {
-        anyhow::bail!("{failure}{}", written.err().map_or_else(String::new, |error| format!("; {error}")));
-    }
-    written?;
-    Ok(exit(whole, &summary, options.strict)?.into())
 }
 
-/// Opens both ends, the source first: without it, no output is begun. `None` when the run was stopped meanwhile.
-fn open(pipeline: &Pipeline, stop: &Stop) -> anyhow::Result<Option<(FileSource, Sinks)>> {
-    let config = pipeline.source.clone();
-    let Some(source) = opening::open(stop, move || FileSource::open(&config))? else { return Ok(None) };
-    let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
-    let sinks = opening::open(stop, move || writer::open(&records, dead_letters.as_ref()))?;
-    Ok(sinks.map(|sinks| (source, sinks)))
+/// What a process begins with.
+struct Ready {
+    first: First,
+    /// In process 0, if there is anything to write.
+    writing: Option<Writing>,
+    /// A partition that is open already.
+    opened: Option<(u32, FileSource)>,
 }
 
-/// How a run ended that did not fail.
-fn exit(whole: bool, summary: &Summary, strict: bool) -> anyhow::Result<Exit> {
-    let done = summary.records_out + summary.dropped + summary.dead_lettered;
-    let left = summary.records_in.saturating_sub(done);
-    if !whole {
-        tell(&format!("stopped before everything was done: {left} records were read and not written\n"));
-        return Ok(Exit::NotDrained);
+/// Opens what this process needs; `None` when there is nothing to do, or the run was stopped meanwhile.
+fn ready(
+    pipeline: &Pipeline,
+    options: &RunOptions,
+    stop: &Arc<Stop>,
+    gauges: &Arc<Gauges>,
+    tally: &Arc<Tally>,
+) -> anyhow::Result<Option<Ready>> {
+    let is_first = pipeline.cluster.as_ref().is_none_or(|cluster| cluster.process == Some(0));
+    if !is_first {
+        return Ok(Some(Ready { first: First::nothing(Vec::new()), writing: None, opened: None }));
     }
-    anyhow::ensure!(left == 0, "{left} records were read and not accounted for: this is a bug, please report it");
-    Ok(if strict && summary.dead_lettered > 0 { Exit::DeadLettered } else { Exit::Done })
-}
-
-/// As many records as all steps together can hold, and some.
-fn credits(steps: &[Step]) -> u64 {
-    steps.iter().map(|step| step.capacity as u64).sum::<u64>() + CREDITS_BESIDES
-}
-
-fn look(
-    monitors: &[Monitor<lookup::Error>],
-    steps: &[Step],
-    stop: &Stop,
-    gauges: &Gauges,
-    tally: &Tally,
-) -> ControlFlow<()> {
-    let mut in_flight = 0;
-    for (operator, monitor) in monitors.iter().enumerate() {
-        let place = tally.step_of(operator);
-        let stats = monitor.stats();
-        in_flight += stats.on_wire as u64;
-        tally.sample(place, &stats);
-        if let Some(Stopped::Open(error) | Stopped::Close(error)) = monitor.stopped() {
-            stop.fail(format!("look-up `{}`: {error}", steps[place].name));
+    let begin = || resume::begin(pipeline, options, stop, tally);
+    Ok(match begin()? {
+        Start::Now(beginning) => {
+            let Beginning { partitions, opened, sinks, keeper, restored, told } = *beginning;
+            let (sink, writing) = writer::start(sinks, keeper, stop, gauges, tally);
+            let first = First { sink: Box::new(sink), partitions, restored, told };
+            Some(Ready { first, writing: Some(writing), opened })
         }
-    }
-    gauges.in_flight.store(in_flight, Ordering::Relaxed);
-    if stop.now() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Start::Ended { partitions, told } => {
+            tell(&pipeline.secrets.hide(&told));
+            // The other processes wait for this one, to hear that there is nothing to do.
+            let ready = || Ready { first: First::nothing(partitions), writing: None, opened: None };
+            pipeline.cluster.as_ref().map(|_| ready())
+        }
+        Start::Stopped => None,
+    })
 }
 
-fn stages(pipeline: &Pipeline, stop: &Arc<Stop>, tally: &Arc<Tally>) -> Vec<Stage<Row, Lookup, Batched>> {
-    let stages = pipeline.stages.iter().map(|places| Stage {
-        steps: places.iter().map(|&place| step(&pipeline.steps[place], tally.calls(place))).collect(),
-        join: join::join(pipeline, places, Arc::clone(stop), Arc::clone(tally)),
-    });
-    stages.collect()
+/// What is told at the end, and the exit code.
+struct Ending<'a> {
+    pipeline: &'a Pipeline,
+    options: &'a RunOptions,
+    stop: &'a Stop,
+    tally: &'a Tally,
 }
 
-fn step(step: &Step, calls: Arc<tally::Calls>) -> pipeline::Step<Row, Lookup, Batched> {
-    let mut options = Options::new()
-        .capacity(step.capacity)
-        .concurrency(step.concurrency)
-        .batch(step.batch_size, step.batch_linger)
-        .timeout(step.timeout)
-        .deadline(step.deadline);
-    if step.retries > 0 {
-        let busy = step.retry_on.contains(&RetryOn::Busy);
-        options = options
-            .retry(Retry {
-                max_retries: step.retries,
-                backoff: Backoff::Exponential { initial: step.backoff.from, multiplier: 2.0, max: step.backoff.to },
-                jitter: Jitter::Full,
-                timeouts: step.retry_on.contains(&RetryOn::Timeout),
-                budget: None,
-            })
-            .retry_if(move |result: &Result<Answer, lookup::Error>| {
-                matches!(result, Err(error) if busy && error.is_retryable())
-            });
+impl Ending<'_> {
+    /// Of the process that writes.
+    fn of_the_writer(
+        &self,
+        writing: &Writing,
+        written: anyhow::Result<Ended>,
+        whole: bool,
+    ) -> anyhow::Result<ExitCode> {
+        let summary = self.summary(whole);
+        if !self.options.quiet {
+            tell(&format!("{summary}\n{}\n", advise(&summary).sentence));
+        }
+        // With checkpoints, a run that was stopped in good order goes on another time.
+        let paused = whole && self.pipeline.checkpoint.is_some() && matches!(written, Ok(Ended::Incomplete));
+        let complete = whole && matches!(written, Ok(Ended::Complete));
+        if !complete {
+            let left = |partial: &PathBuf| match paused {
+                true => format!("to be gone on with by the next run: {}\n", partial.display()),
+                false => format!("incomplete, and left as {}\n", partial.display()),
+            };
+            writing.partials().iter().for_each(|partial| tell(&self.pipeline.secrets.hide(&left(partial))));
+        }
+        if let Some(failure) = self.stop.failure() {
+            anyhow::bail!("{failure}{}", written.err().map_or_else(String::new, |error| format!("; {error}")));
+        }
+        written?;
+        Ok(self.exit(complete || paused, &summary)?.into())
     }
-    let order = match step.order {
-        Order::Input => inflight::Order::Ordered,
-        Order::Key => inflight::Order::KeyOrdered,
-        Order::KeySerial => inflight::Order::KeySerial,
-        Order::None => inflight::Order::Unordered,
-    };
-    let function = Lookup::new(step, calls);
-    let key = order.is_keyed().then(|| -> Key<Row> { Box::new(function.key_number()) });
-    pipeline::Step { function, order, key, options }
+
+    /// Of a process that only looks up.
+    fn of_a_helper(&self, whole: bool) -> anyhow::Result<ExitCode> {
+        if let Some(failure) = self.stop.failure() {
+            anyhow::bail!("{failure}");
+        }
+        let summary = self.tally.summary();
+        if !self.options.quiet {
+            let calls: u64 = summary.steps.iter().map(|step| step.calls).sum();
+            let (read, calls, elapsed) = (grouped(summary.records_in), grouped(calls), short(summary.elapsed));
+            tell(&format!(
+                "this process read {read} records and made {calls} calls in {elapsed}; process 0 has the summary\n"
+            ));
+        }
+        Ok(if whole { Exit::Done } else { Exit::NotDrained }.into())
+    }
+
+    fn summary(&self, whole: bool) -> Summary {
+        if whole && self.pipeline.cluster.is_some() && self.pipeline.checkpoint.is_none() {
+            // Others have read too, and nobody has told what; but all that was read is done.
+            self.tally.read_in_all(self.tally.counts().done());
+        }
+        self.tally.summary()
+    }
+
+    /// How a run ended that did not fail.
+    fn exit(&self, drained: bool, summary: &Summary) -> anyhow::Result<Exit> {
+        let done = summary.records_out + summary.dropped + summary.dead_lettered;
+        let left = summary.records_in.saturating_sub(done);
+        if !drained {
+            let then =
+                if self.pipeline.checkpoint.is_some() { "; the next run goes on from the last checkpoint" } else { "" };
+            tell(&format!("stopped before everything was done: {left} records were read and not written{then}\n"));
+            return Ok(Exit::NotDrained);
+        }
+        anyhow::ensure!(left == 0, "{left} records were read and not accounted for: this is a bug, please report it");
+        Ok(if self.options.strict && summary.dead_lettered > 0 { Exit::DeadLettered } else { Exit::Done })
+    }
 }

@@ -31,7 +31,7 @@ struct Parts {
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Somebody else holds the database. The only kind that is worth another attempt.
+    /// Somebody else holds the database. Worth another attempt.
     Busy,
     /// What a checkpoint relies on is not as it was: a file is another one, or a newer run has taken over.
     Changed,
@@ -53,10 +53,16 @@ pub enum ErrorKind {
     Permission,
     /// The database refused the statement.
     Query,
+    /// The server did not answer in time, or the request was cancelled. Worth another attempt.
+    Timeout,
     /// A line is longer than the limit.
     TooLong,
     /// The input ends too early: a gzip stream without its end, a quote that is never closed.
     Truncated,
+    /// The server cannot be reached, or closed the connection. Worth another attempt.
+    Unavailable,
+    /// The connection was lost while a transaction was being committed: it may count or not.
+    Undecided,
 }
 
 /// Where an [`Error`] happened, as far as that is known. Lines, columns and records count from 1.
@@ -133,7 +139,7 @@ impl Error {
 
     /// Whether the same request, unchanged, may succeed a little later.
     pub fn is_retryable(&self) -> bool {
-        self.0.kind == ErrorKind::Busy
+        matches!(self.0.kind, ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Unavailable)
     }
 
     /// Where it happened.

@@ -11,7 +11,8 @@
 //!                                      SqliteLookup::lookup
 //! ```
 //!
-//! Everything here is synchronous and knows no engine: a host gives each source, sink and lookup a thread of its own.
+//! Everything here but `PostgresLookup` is synchronous and knows no engine: a host gives each source, sink and lookup a
+//! thread of its own.
 //! All of them move one kind of thing, the [`Record`], and fail with one kind of thing, the [`Error`], which says what
 //! is wrong, where (file, line, column, record number), whether asking again makes sense, and what to do about it.
 //!
@@ -21,7 +22,8 @@
 //! | system | read | write | look up | feature |
 //! |---|---|---|---|---|
 //! | files, stdin, stdout: JSON lines and CSV, plain or gzip | [`file::FileSource`] | [`file::FileSink`] | | always on |
-//! | SQLite | | `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
+//! | PostgreSQL | | `postgres::PostgresSink` | `postgres::PostgresLookup` | `postgres` |
+//! | SQLite | | `sqlite::SqliteSink`; `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
 //!
 //! # Example
 //!
@@ -53,6 +55,9 @@ mod error;
 pub mod file;
 mod partial;
 mod path;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+mod secret;
 mod sink;
 mod source;
 #[cfg(feature = "sqlite")]
@@ -61,7 +66,8 @@ mod suggestion;
 
 pub use error::{Error, ErrorKind, Place};
 pub use path::{FieldPath, FieldPathError};
-pub use sink::{Guarantee, Sink};
+pub use secret::Secret;
+pub use sink::{Epochs, Guarantee, Sink};
 pub use source::{Fingerprint, Position, Progress, Source};
 
 /// One record: the fields of a JSON object, or of a row, in the order in which they were read.

@@ -106,6 +106,22 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>) -> Result<(), Error>;
 }
 
+/// Whose epochs a sink commits that decides whether they count.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Epochs {
+    /// The name of the output: two sinks of one database need different ones.
+    pub pipeline: String,
+    /// The number of the run, higher than that of every run before.
+    pub generation: u64,
+}
+
+impl Epochs {
+    /// Of the output called `pipeline`, in the run numbered `generation`.
+    pub fn new(pipeline: impl Into<String>, generation: u64) -> Self {
+        Self { pipeline: pipeline.into(), generation }
+    }
+}
+
 /// What a reader of a [`Sink`]'s output can rely on when a run is continued after a crash.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Guarantee {

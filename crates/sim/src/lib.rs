@@ -31,11 +31,13 @@
 //! | `reference` | the queue once more, by plain scans |
 //! | `coverage` | which fault met which situation |
 //! | `search` | many seeds on all cores |
+//! | `disk` | a folder for checkpoints that crashes, fills up and rots |
+//! | [`recovery`] | pipelines on several workers, and what becomes of them when the power goes |
 #![forbid(unsafe_code)]
 
 mod check;
 mod coverage;
-pub mod disk;
+mod disk;
 mod observed;
 pub mod recovery;
 mod reference;
@@ -48,6 +50,7 @@ mod world;
 
 pub use check::Checker;
 pub use coverage::{Coverage, Fault, Situation};
+pub use disk::{Event, SimulatedDisk};
 pub use observed::{Observed, Restore, Restored, Saved, Step};
 pub use reference::Reference;
 pub use rng::Rng;

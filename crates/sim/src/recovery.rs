@@ -34,9 +34,8 @@ use self::life::{Ended, Life};
 use self::media::Media;
 use self::world::Shared;
 use self::writer::Writer;
-use crate::disk::SimulatedDisk;
 use crate::trace::Tracer;
-use crate::{Rng, Trace, Violation};
+use crate::{Rng, SimulatedDisk, Trace, Violation};
 
 pub use fault::Fault;
 pub use scenario::{Scenario, Service, Step};
@@ -163,10 +162,8 @@ impl Laboratory {
         // Once more, as somebody would look at it who comes later.
         let media = Media { disk: disk.reboot(), world: world.clone(), fault };
         world.lock().power_up(None);
-        let (_, found) = Writer::open(media, usize::MAX).map_err(|error| Violation {
-            rule: "the folder opens when there is power",
-            what: error.to_string(),
-        })?;
+        let (_, found) = Writer::open(media, usize::MAX)
+            .map_err(|error| Violation { rule: "the folder opens when there is power", what: error.to_string() })?;
         let world = world.lock();
         report.restored = world.history.runs.iter().filter(|run| run.from.is_some()).count() as u64;
         report.epochs = world.epochs;

@@ -20,7 +20,12 @@ pub(crate) struct Done<I, O, E> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Held<I, O, E> {
     /// It waits for its answer.
-    Record { input: I, timestamp: Option<i64>, attempts: u32, remaining: Option<Duration> },
+    Record {
+        input: I,
+        timestamp: Option<i64>,
+        attempts: u32,
+        remaining: Option<Duration>,
+    },
     /// It waits for its turn to leave.
     Done(Done<I, O, E>),
     Watermark(i64),

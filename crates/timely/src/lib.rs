@@ -28,7 +28,8 @@
 //! # Time
 //!
 //! A record keeps the capability of the batch it came in until it leaves, so timely's own frontier waits for it, whatever the
-//! order. Event time travels in band, as [`Element`](inflight::Element)s through [`elements`].
+//! order. Event time travels in band, as [`Element`](inflight::Element)s through [`elements`], and from worker to worker through
+//! [`exchange_elements`].
 //!
 //! Order is among records of the same timely time, and so are watermarks among them: timely's own operators look at messages of
 //! earlier times first. Between two workers they may also mix up messages of the same time, when many arrive together with messages
@@ -47,7 +48,7 @@
 //! # When a worker panics
 //!
 //! A panic in a call fails its record only. One in `open`, `close`, a key or another operator takes the worker thread down, and timely
-//! lets the other threads of the process wait for it for ever: with several workers, build with `panic = "abort"`.
+//! lets the other threads of the process wait for it for ever. [`cluster::execute`] does not.
 
 #![forbid(unsafe_code)]
 
@@ -55,16 +56,17 @@ mod back;
 mod carried;
 mod carry;
 pub mod checkpoint;
+pub mod cluster;
 pub mod flow;
 mod monitor;
 mod operator;
 pub mod pipeline;
-#[doc(hidden)]
-pub mod single;
 mod running;
 mod sync;
 mod wake;
+pub mod watermarks;
 mod worker_host;
 
 pub use monitor::Monitor;
 pub use operator::{AsyncWait, Elements, Waited, elements};
+pub use watermarks::exchange_elements;

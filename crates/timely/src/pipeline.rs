@@ -299,7 +299,6 @@ where
     Ok(Installed { dataflow, monitors })
 }
 
-
 impl<E> Installed<E> {
     /// Runs the pipeline to its end. `watch` looks at the operators whenever something has happened, and a few times a second when
     /// nothing has; it can break the run off, and then calls on the wire are dropped where they stand. Other workers are not told.

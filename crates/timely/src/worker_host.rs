@@ -125,12 +125,7 @@ pub(crate) struct WorkerHost<T: Time, D, R, I, O, E, Take, Give> {
 }
 
 impl<T: Time + TotalOrder, D, R, I, O, E, Take, Give> WorkerHost<T, D, R, I, O, E, Take, Give> {
-    pub(crate) fn new(
-        port: Rc<RefCell<Port<T, D, R, I, O, E>>>,
-        take: Take,
-        give: Give,
-        monitor: Monitor<E>,
-    ) -> Self {
+    pub(crate) fn new(port: Rc<RefCell<Port<T, D, R, I, O, E>>>, take: Take, give: Give, monitor: Monitor<E>) -> Self {
         Self { port, take, give, controls: VecDeque::new(), watermark: None, monitor }
     }
 

@@ -10,21 +10,24 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
         &[
             "crates/inflight/src/clock.rs",
             "crates/timely/src/pipeline.rs", // where the worker begins
+            "crates/timely/src/cluster/",    // how long others may take
             "crates/cli/src/run/",           // latencies, for the summary
             "crates/cli/src/progress.rs",    // rates, for people
             "crates/sim/src/search.rs",      // how long a search took
         ],
     ),
-    (&["thread::sleep", "thread::park"], &["crates/cli/src/progress.rs"]),
+    (&["thread::sleep", "thread::park"], &["crates/cli/src/progress.rs", "crates/timely/src/cluster/"]),
     (
         &["tokio::spawn", "spawn_blocking", "spawn_local", "thread::spawn", "thread::scope", "thread::Builder"],
         &[
-            "crates/inflight/src/blocking.rs", // its pool
-            "crates/inflight/src/spawned.rs",  // is what it does
-            "crates/inflight/src/stream.rs",   // the driver's task
-            "crates/cli/src/run/",             // a thread for each source and sink
-            "crates/cli/src/progress.rs",      // draws
-            "crates/sim/src/search.rs",        // all cores
+            "crates/inflight/src/blocking.rs",           // its pool
+            "crates/inflight/src/spawned.rs",            // is what it does
+            "crates/inflight/src/stream.rs",             // the driver's task
+            "crates/connectors/src/postgres/connect.rs", // a task for each connection
+            "crates/cli/src/run/",                       // a thread for each source and sink
+            "crates/cli/src/progress.rs",                // draws
+            "crates/sim/src/search.rs",                  // all cores
+            "crates/timely/src/cluster/",                // workers, heartbeats, callers
         ],
     ),
     (&["rand::", "getrandom", "RandomState", "thread_rng"], &[]),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use inflight::{Cause, Completed};
 use inflight_connectors::Record;
-use inflight_timely::single::Join;
+use inflight_timely::pipeline::Join;
 use serde_json::{Value, json};
 
 use super::lookup::{Answer, Error};

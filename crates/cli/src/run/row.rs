@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use inflight_connectors::Record;
+use inflight_timely::pipeline::{self, Id};
 use serde::{Deserialize, Serialize};
 
 use super::outcomes::Outcomes;
@@ -17,6 +18,12 @@ pub(super) struct Row {
     pub(super) number: u64,
     pub(super) outcomes: Outcomes,
     pub(super) fate: Fate,
+}
+
+impl pipeline::Row for Row {
+    fn id(&self) -> Id {
+        Id { partition: self.partition, number: self.number }
+    }
 }
 
 /// What has become of a record so far.
@@ -34,10 +41,6 @@ impl Row {
     /// As it was read.
     pub(super) fn new(partition: u32, number: u64, record: Record) -> Self {
         Self { partition, number, outcomes: Outcomes::default(), fate: Fate::Going(Arc::new(record)) }
-    }
-
-    pub(super) const fn number(&self) -> u64 {
-        self.number
     }
 
     /// The record, if it is still being enriched.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub(super) struct Stop {
     now: AtomicBool,
     /// The first failure.
     failure: Mutex<Option<String>>,
-    /// Makes the run look up.
-    waker: OnceLock<Waker>,
+    /// Make the workers look up.
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Stop {
@@ -28,9 +28,8 @@ impl Stop {
     }
 
     /// Whoever stopped the run before there was a waker need not wake it: it looks before it waits.
-    pub(super) fn set_waker(&self, waker: Waker) {
-        // There is one source, and so one waker.
-        drop(self.waker.set(waker));
+    pub(super) fn add_waker(&self, waker: Waker) {
+        lock(&self.wakers).push(waker);
     }
 
     /// Reads nothing more; what is in flight is finished.
@@ -61,23 +60,21 @@ impl Stop {
 
     /// The run has failed, but what is in flight is finished first: the source broke.
     pub(super) fn fail_after_drain(&self, failure: String) {
-        self.lock().get_or_insert(failure);
+        lock(&self.failure).get_or_insert(failure);
         self.drain();
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.failure).clone()
     }
 
     fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
-        }
+        lock(&self.wakers).iter().for_each(Waker::wake_by_ref);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first SIGINT or SIGTERM stops the source and lets the rest finish, for `limit` at most; the second ends the run at once.
@@ -164,7 +161,7 @@ mod tests {
     fn who_stops_the_run_wakes_it_as_soon_as_it_can_sleep() {
         let (stop, counter) = (Stop::new(), Arc::new(Counter::default()));
         stop.drain();
-        stop.set_waker(Waker::from(Arc::clone(&counter)));
+        stop.add_waker(Waker::from(Arc::clone(&counter)));
         assert!(stop.is_draining());
         stop.drain();
         stop.break_off();

@@ -1,11 +1,13 @@
 //! What is measured during a run, and the summary of it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use inflight::Stats;
+use serde::{Deserialize, Serialize};
 
 use super::outcomes::{Outcome, Outcomes};
 use crate::pipeline::Step;
@@ -24,13 +26,37 @@ pub(super) struct Tally {
     /// In the order of the stages: that of the operators.
     operators: Vec<usize>,
     steps: Vec<StepTally>,
+    /// Of the runs that this one goes on from.
+    before: Mutex<Counts>,
+}
+
+/// What is counted over all runs that go on from each other: kept in checkpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub(super) records_out: u64,
+    pub(super) dropped: u64,
+    pub(super) dead_lettered: u64,
+    elapsed: Duration,
+    source_wait: Duration,
+    sink_wait: Duration,
+    steps: BTreeMap<String, StepCounts>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct StepCounts {
+    outcomes: [u64; 4],
+    retried: u64,
+    calls: u64,
 }
 
 #[derive(Debug)]
 struct StepTally {
+    name: String,
     outcomes: [AtomicU64; 4],
     calls: Arc<Calls>,
-    gauges: Mutex<Gauges>,
+    /// For each worker of this process.
+    gauges: Vec<Mutex<Gauges>>,
+    /// Of one worker.
     concurrency: usize,
     capacity: usize,
 }
@@ -80,20 +106,9 @@ impl Calls {
 }
 
 impl Tally {
-    pub(super) fn new(steps: &[Step], stages: &[Vec<usize>]) -> Arc<Self> {
+    pub(super) fn new(steps: &[Step], stages: &[Vec<usize>], workers: usize) -> Arc<Self> {
         let start = Instant::now();
-        let step = |step: &Step| StepTally {
-            outcomes: Default::default(),
-            calls: Arc::new(Calls::new()),
-            gauges: Mutex::new(Gauges {
-                seen: start,
-                stats: Stats::default(),
-                concurrency_full: Duration::ZERO,
-                capacity_full: Duration::ZERO,
-            }),
-            concurrency: step.concurrency,
-            capacity: step.capacity,
-        };
+        let step = |step: &Step| StepTally::new(&step.name, step.concurrency, step.capacity, workers, start);
         Arc::new(Self {
             start,
             records_in: AtomicU64::new(0),
@@ -104,6 +119,7 @@ impl Tally {
             sink_wait_nanos: AtomicU64::new(0),
             operators: stages.iter().flatten().copied().collect(),
             steps: steps.iter().map(step).collect(),
+            before: Mutex::default(),
         })
     }
 
@@ -116,7 +132,13 @@ impl Tally {
         self.operators[operator]
     }
 
+    /// So many records more.
     pub(super) fn read(&self, records: u64) {
+        self.records_in.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// So many records in all, those of earlier runs and of other processes included.
+    pub(super) fn read_in_all(&self, records: u64) {
         self.records_in.store(records, Ordering::Relaxed);
     }
 
@@ -147,30 +169,96 @@ impl Tally {
         }
     }
 
-    /// A look at the operator of a step: what it was at the last look, it has been until now.
-    pub(super) fn sample(&self, place: usize, stats: &Stats) {
-        self.steps[place].sample(Instant::now(), stats);
+    /// A look at the operator of a step on a worker: what it was at the last look, it has been until now.
+    pub(super) fn sample(&self, worker: usize, place: usize, stats: &Stats) {
+        self.steps[place].sample(worker, Instant::now(), stats);
     }
 
-    pub(super) fn summary(&self, steps: &[Step]) -> Summary {
-        let elapsed = self.start.elapsed();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Summary {
-            records_in: count(&self.records_in),
+    /// Calls on the wire at the last looks, of all workers.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.steps.iter().flat_map(|step| &step.gauges).map(|gauges| lock(gauges).stats.on_wire as u64).sum()
+    }
+
+    /// Goes on from what was counted before.
+    pub(super) fn go_on(&self, before: Counts, records_in: u64) {
+        self.records_in.store(records_in, Ordering::Relaxed);
+        self.records_out.store(before.records_out, Ordering::Relaxed);
+        self.dropped.store(before.dropped, Ordering::Relaxed);
+        self.dead_lettered.store(before.dead_lettered, Ordering::Relaxed);
+        for step in &self.steps {
+            let counts = before.steps.get(&step.name).copied().unwrap_or_default();
+            step.outcomes
+                .iter()
+                .zip(counts.outcomes)
+                .for_each(|(counter, count)| counter.store(count, Ordering::Relaxed));
+        }
+        *lock(&self.before) = before;
+    }
+
+    /// What was counted so far.
+    pub(super) fn counts(&self) -> Counts {
+        let before = lock(&self.before).clone();
+        let step = |step: &StepTally| {
+            let earlier = before.steps.get(&step.name).copied().unwrap_or_default();
+            (step.name.clone(), step.counts(earlier))
+        };
+        Counts {
             records_out: count(&self.records_out),
             dropped: count(&self.dropped),
             dead_lettered: count(&self.dead_lettered),
-            elapsed,
-            source_wait: Duration::from_nanos(count(&self.source_wait_nanos)),
-            sink_wait: Duration::from_nanos(count(&self.sink_wait_nanos)),
-            steps: steps.iter().zip(&self.steps).map(|(step, tally)| tally.summary(&step.name, elapsed)).collect(),
+            elapsed: before.elapsed + self.start.elapsed(),
+            source_wait: before.source_wait + Duration::from_nanos(count(&self.source_wait_nanos)),
+            sink_wait: before.sink_wait + Duration::from_nanos(count(&self.sink_wait_nanos)),
+            steps: self.steps.iter().map(step).collect(),
+        }
+    }
+
+    /// Counts are those of all runs that go on from each other; how long calls took and how many were on the wire is of this one.
+    pub(super) fn summary(&self) -> Summary {
+        let (counts, elapsed) = (self.counts(), self.start.elapsed());
+        let step = |step: &StepTally| step.summary(counts.steps.get(&step.name).copied().unwrap_or_default(), elapsed);
+        Summary {
+            records_in: count(&self.records_in),
+            records_out: counts.records_out,
+            dropped: counts.dropped,
+            dead_lettered: counts.dead_lettered,
+            elapsed: counts.elapsed,
+            source_wait: counts.source_wait,
+            sink_wait: counts.sink_wait,
+            steps: self.steps.iter().map(step).collect(),
         }
     }
 }
 
+impl Counts {
+    /// Records that are done.
+    pub(super) const fn done(&self) -> u64 {
+        self.records_out + self.dropped + self.dead_lettered
+    }
+}
+
 impl StepTally {
-    fn sample(&self, now: Instant, stats: &Stats) {
-        let mut gauges = lock(&self.gauges);
+    fn new(name: &str, concurrency: usize, capacity: usize, workers: usize, start: Instant) -> Self {
+        let gauges = || {
+            Mutex::new(Gauges {
+                seen: start,
+                stats: Stats::default(),
+                concurrency_full: Duration::ZERO,
+                capacity_full: Duration::ZERO,
+            })
+        };
+        Self {
+            name: name.to_owned(),
+            outcomes: Default::default(),
+            calls: Arc::new(Calls::new()),
+            gauges: std::iter::repeat_with(gauges).take(workers).collect(),
+            concurrency,
+            capacity,
+        }
+    }
+
+    fn sample(&self, worker: usize, now: Instant, stats: &Stats) {
+        let mut gauges = lock(&self.gauges[worker]);
         let passed = now.duration_since(gauges.seen);
         if gauges.stats.on_wire >= self.concurrency {
             gauges.concurrency_full += passed;
@@ -182,27 +270,41 @@ impl StepTally {
         gauges.stats = *stats;
     }
 
-    fn summary(&self, name: &str, elapsed: Duration) -> StepSummary {
-        let (calls, latency) = self.calls.latency();
-        let gauges = lock(&self.gauges);
+    fn counts(&self, before: StepCounts) -> StepCounts {
+        let retried: u64 = self.gauges.iter().map(|gauges| lock(gauges).stats.retries).sum();
+        StepCounts {
+            // They go on from those before.
+            outcomes: std::array::from_fn(|outcome| count(&self.outcomes[outcome])),
+            retried: before.retried + retried,
+            calls: before.calls + self.calls.latency().0,
+        }
+    }
+
+    fn summary(&self, counts: StepCounts, elapsed: Duration) -> StepSummary {
+        let workers = self.gauges.len();
         let part = |time: Duration| time.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-        let outcome = |outcome: Outcome| self.outcomes[outcome as usize].load(Ordering::Relaxed);
+        let sum = |of: fn(&Gauges) -> Duration| self.gauges.iter().map(|gauges| of(&lock(gauges))).sum::<Duration>();
+        let outcome = |outcome: Outcome| counts.outcomes[outcome as usize];
         StepSummary {
-            name: name.to_owned(),
+            name: self.name.clone(),
             found: outcome(Outcome::Found),
             missing: outcome(Outcome::Missing),
             failed: outcome(Outcome::Failed),
             timed_out: outcome(Outcome::TimedOut),
-            retried: gauges.stats.retries,
-            calls,
-            latency,
-            concurrency_mean: part(Duration::from_nanos(gauges.stats.wire_nanos)),
-            concurrency: self.concurrency,
-            capacity: self.capacity,
-            concurrency_full: part(gauges.concurrency_full),
-            capacity_full: part(gauges.capacity_full),
+            retried: counts.retried,
+            calls: counts.calls,
+            latency: self.calls.latency().1,
+            concurrency_mean: part(sum(|gauges| Duration::from_nanos(gauges.stats.wire_nanos))),
+            concurrency: self.concurrency * workers,
+            capacity: self.capacity * workers,
+            concurrency_full: part(sum(|gauges| gauges.concurrency_full)) / workers as f64,
+            capacity_full: part(sum(|gauges| gauges.capacity_full)) / workers as f64,
         }
     }
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
 fn add(counter: &AtomicU64, time: Duration) {
@@ -218,32 +320,21 @@ mod tests {
     use super::*;
 
     fn tally(concurrency: usize, capacity: usize) -> StepTally {
-        StepTally {
-            outcomes: Default::default(),
-            calls: Arc::new(Calls::new()),
-            gauges: Mutex::new(Gauges {
-                seen: Instant::now(),
-                stats: Stats::default(),
-                concurrency_full: Duration::ZERO,
-                capacity_full: Duration::ZERO,
-            }),
-            concurrency,
-            capacity,
-        }
+        StepTally::new("user", concurrency, capacity, 1, Instant::now())
     }
 
     #[test]
     fn what_an_operator_was_at_the_last_look_it_has_been_until_this_one() {
         let step = tally(2, 10);
-        let start = lock(&step.gauges).seen;
+        let start = lock(&step.gauges[0]).seen;
         let look = |second: u64, on_wire: usize, held: usize| {
-            step.sample(start + Duration::from_secs(second), &Stats { on_wire, held, ..Stats::default() });
+            step.sample(0, start + Duration::from_secs(second), &Stats { on_wire, held, ..Stats::default() });
         };
         look(1, 2, 10);
         look(3, 2, 9);
         look(4, 1, 9);
         look(10, 0, 0);
-        let gauges = lock(&step.gauges);
+        let gauges = lock(&step.gauges[0]);
         assert_eq!(gauges.concurrency_full, Duration::from_secs(3));
         assert_eq!(gauges.capacity_full, Duration::from_secs(2));
     }
@@ -257,8 +348,8 @@ mod tests {
         step.outcomes[Outcome::Missing as usize].store(7, Ordering::Relaxed);
         let wire_nanos = Duration::from_secs(3).as_nanos() as u64;
         let stats = Stats { retries: 5, wire_nanos, ..Stats::default() };
-        step.sample(Instant::now(), &stats);
-        let summary = step.summary("user", Duration::from_secs(2));
+        step.sample(0, Instant::now(), &stats);
+        let summary = step.summary(step.counts(StepCounts::default()), Duration::from_secs(2));
         assert_eq!((summary.name.as_str(), summary.found, summary.missing, summary.retried), ("user", 0, 7, 5));
         assert_eq!((summary.calls, summary.concurrency_mean), (5, 1.5));
         let millis = |duration: Duration| duration.as_millis();
@@ -267,8 +358,32 @@ mod tests {
 
     #[test]
     fn a_step_that_did_nothing_has_a_summary_too() {
-        let summary = tally(4, 10).summary("user", Duration::ZERO);
+        let summary = tally(4, 10).summary(StepCounts::default(), Duration::ZERO);
         assert_eq!(summary.latency, Latency::default());
         assert_eq!(summary.concurrency_mean, 0.0);
+    }
+
+    #[test]
+    fn workers_are_summed_up_and_earlier_runs_go_on() {
+        let one = StepTally::new("user", 4, 10, 2, Instant::now());
+        for worker in [0, 1] {
+            let wire_nanos = Duration::from_secs(3).as_nanos() as u64;
+            one.sample(worker, Instant::now(), &Stats { retries: 5, wire_nanos, ..Stats::default() });
+        }
+        one.calls.ended(Duration::from_millis(1));
+        let before = StepCounts { outcomes: [0; 4], retried: 100, calls: 1000 };
+        let summary = one.summary(one.counts(before), Duration::from_secs(2));
+        assert_eq!((summary.retried, summary.calls, summary.concurrency), (110, 1001, 8));
+        assert_eq!(summary.concurrency_mean, 3.0);
+
+        let tally = Tally::new(&[], &[], 1);
+        tally.go_on(Counts { records_out: 7, elapsed: Duration::from_secs(60), ..Counts::default() }, 9);
+        tally.wrote();
+        tally.read(2);
+        let (counts, summary) = (tally.counts(), tally.summary());
+        assert_eq!((counts.done(), summary.records_in, summary.records_out), (8, 11, 8));
+        assert!(counts.elapsed >= Duration::from_secs(60));
+        let kept = serde_json::to_string(&counts).unwrap();
+        assert_eq!(serde_json::from_str::<Counts>(&kept).unwrap(), counts);
     }
 }

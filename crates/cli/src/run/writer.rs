@@ -1,19 +1,23 @@
-//! The sink: a thread that writes, and what hands it the dataflow's batches.
+//! The sink: a thread that writes and keeps checkpoints, and what hands it the dataflow's batches.
+//!
+//! An epoch ends in four steps: the sinks are prepared, the checkpoint is written, the sinks commit, and only then the dataflow may begin
+//! the next one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use inflight_connectors::file::{FileSink, FileSinkConfig};
 use inflight_connectors::{Error, Sink};
-use inflight_timely::single::Consume;
+use inflight_timely::pipeline::{self, Cut};
 
+use super::keeper::Keeper;
 use super::row::{Fate, Row};
 use super::stop::Stop;
 use super::tally::Tally;
@@ -29,49 +33,78 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long the thread may still write once the run has been broken off: it may hang for ever, on a pipe that nobody reads.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What a checkpoint knows of the sinks, by the keys of the pipeline file.
+pub(super) type States = BTreeMap<String, String>;
+const RECORDS: &str = "sink";
+const DEAD_LETTERS: &str = "dead_letter";
+
 /// The sinks of a pipeline, opened.
 pub(super) struct Sinks {
-    records: FileSink,
-    dead_letters: Option<FileSink>,
+    records: Box<dyn Sink>,
+    dead_letters: Option<Box<dyn Sink>>,
     partials: Vec<PathBuf>,
 }
 
-/// Opens the sink of a pipeline, and that for its dead letters.
-pub(super) fn open(records: &FileSinkConfig, dead_letters: Option<&FileSinkConfig>) -> Result<Sinks, Error> {
-    let (records_sink, dead_letters_sink) =
-        (FileSink::create(records)?, dead_letters.map(FileSink::create).transpose()?);
+/// Opens the sink of a pipeline, and that for its dead letters. Those with a state go on there, the others begin anew.
+pub(super) fn open(
+    records: &FileSinkConfig,
+    dead_letters: Option<&FileSinkConfig>,
+    states: &States,
+) -> Result<Sinks, Error> {
+    let open = |config: &FileSinkConfig, name: &str| -> Result<Box<dyn Sink>, Error> {
+        Ok(Box::new(match states.get(name) {
+            Some(state) => FileSink::resume(config, state)?,
+            None => FileSink::create(config)?,
+        }))
+    };
+    let records_sink = open(records, RECORDS)?;
+    let dead_letters_sink = dead_letters.map(|config| open(config, DEAD_LETTERS)).transpose()?;
     let partials = [Some(records), dead_letters].into_iter().flatten().filter_map(partial).collect();
     Ok(Sinks { records: records_sink, dead_letters: dead_letters_sink, partials })
 }
 
-/// Starts a thread that writes, and what hands it the dataflow's batches.
+/// Starts a thread that writes, once the sink is started, and what hands it the dataflow's batches.
 pub(super) fn start(
     sinks: Sinks,
+    keeper: Option<Keeper>,
     stop: &Arc<Stop>,
     gauges: &Arc<Gauges>,
     tally: &Arc<Tally>,
-) -> (Box<dyn FnOnce(Waker) -> Consume<Row>>, Writing) {
+) -> (impl FnOnce(Waker) -> Box<dyn pipeline::Sink<Row>> + Send + 'static, Writing) {
     let Sinks { records, dead_letters, partials } = sinks;
-    let outputs = Outputs {
-        records: Box::new(records),
-        dead_letters: dead_letters.map(|sink| Box::new(sink) as _),
-        gauges: Arc::clone(gauges),
-        tally: Arc::clone(tally),
-    };
-    let (sender, batches) = sync_channel(BATCHES_WAITING);
+    let (sender, work) = channel();
     let (verdict, complete) = sync_channel(1);
     let (ended_sender, ended) = sync_channel(1);
-    let (stop, tally) = (Arc::clone(stop), Arc::clone(tally));
-    let consume = move |waker: Waker| -> Consume<Row> {
+    let (stop, gauges, tally) = (Arc::clone(stop), Arc::clone(gauges), Arc::clone(tally));
+    let start = move |waker: Waker| -> Box<dyn pipeline::Sink<Row>> {
+        let shared =
+            Arc::new(Shared { waiting: AtomicUsize::new(0), completed: AtomicU64::new(0), waker: waker.clone() });
+        let outputs =
+            Outputs { records, dead_letters, keeper, gauges, tally: Arc::clone(&tally), shared: Arc::clone(&shared) };
         let thread_stop = Arc::clone(&stop);
         thread::spawn(move || {
-            let end = WakeAtEnd(waker);
-            drop(ended_sender.send(write(outputs, batches, &complete, &end.0, &thread_stop)));
+            let _end = WakeAtEnd(waker);
+            drop(ended_sender.send(write(outputs, work, &complete, &thread_stop)));
         });
-        let mut outlet = Outlet { sender, waiting_since: None, stop, tally };
-        Box::new(move |rows| outlet.consume(rows))
+        Box::new(Outlet { sender, shared, waiting_since: None, stop, tally })
     };
-    (Box::new(consume), Writing { verdict, ended, partials })
+    (start, Writing { verdict, ended, partials })
+}
+
+/// What the thread is to do.
+enum Work {
+    Write(Vec<Row>),
+    /// All records of an epoch have been handed over.
+    Keep(Cut),
+}
+
+/// What both sides look at.
+struct Shared {
+    /// Batches that the thread has not written yet.
+    waiting: AtomicUsize,
+    /// The last epoch whose checkpoint is complete; 0 is none.
+    completed: AtomicU64,
+    waker: Waker,
 }
 
 /// Where a file is written until it is complete: there is none for devices, pipes and standard output.
@@ -85,35 +118,44 @@ fn partial(config: &FileSinkConfig) -> Option<PathBuf> {
 
 /// Hands rows to the thread, as many as it has room for.
 struct Outlet {
-    sender: SyncSender<Vec<Row>>,
+    sender: Sender<Work>,
+    shared: Arc<Shared>,
     waiting_since: Option<Instant>,
     stop: Arc<Stop>,
     tally: Arc<Tally>,
 }
 
 impl Outlet {
-    fn consume(&mut self, rows: &mut VecDeque<Row>) {
-        while !rows.is_empty() {
-            let batch = rows.drain(..rows.len().min(BATCH)).collect();
-            let refused = match self.sender.try_send(batch) {
-                Ok(()) => {
-                    if let Some(since) = self.waiting_since.take() {
-                        self.tally.waited_for_sink(since.elapsed());
-                    }
-                    continue;
-                }
-                // The thread wakes the sink when it has written a batch.
-                Err(TrySendError::Full(batch)) => batch,
-                Err(TrySendError::Disconnected(batch)) => {
-                    // It tells why when it is asked for its end.
-                    self.stop.break_off();
-                    batch
-                }
-            };
-            refused.into_iter().rev().for_each(|row| rows.push_front(row));
-            self.waiting_since.get_or_insert_with(Instant::now);
-            return;
+    fn hand_over(&self, work: Work) {
+        if self.sender.send(work).is_err() {
+            // The thread has ended; it tells why when it is asked for its end.
+            self.stop.break_off();
         }
+    }
+}
+
+impl pipeline::Sink<Row> for Outlet {
+    fn take(&mut self, rows: &mut VecDeque<Row>) {
+        while !rows.is_empty() {
+            // The thread wakes the dataflow when it has written a batch.
+            if self.shared.waiting.load(Ordering::Acquire) >= BATCHES_WAITING {
+                self.waiting_since.get_or_insert_with(Instant::now);
+                return;
+            }
+            if let Some(since) = self.waiting_since.take() {
+                self.tally.waited_for_sink(since.elapsed());
+            }
+            self.shared.waiting.fetch_add(1, Ordering::AcqRel);
+            self.hand_over(Work::Write(rows.drain(..rows.len().min(BATCH)).collect()));
+        }
+    }
+
+    fn checkpoint(&mut self, cut: Cut) {
+        self.hand_over(Work::Keep(cut));
+    }
+
+    fn completed(&mut self) -> Option<u64> {
+        Some(self.shared.completed.load(Ordering::Acquire)).filter(|epoch| *epoch > 0)
     }
 }
 
@@ -121,24 +163,39 @@ impl Outlet {
 struct Outputs {
     records: Box<dyn Sink>,
     dead_letters: Option<Box<dyn Sink>>,
+    keeper: Option<Keeper>,
     gauges: Arc<Gauges>,
     tally: Arc<Tally>,
+    shared: Arc<Shared>,
 }
 
 impl Outputs {
-    /// Until nothing more comes.
-    fn write_all(&mut self, batches: Receiver<Vec<Row>>, waker: &Waker) -> Result<(), Error> {
-        let mut next = batches.recv().ok();
-        while let Some(batch) = next {
-            batch.iter().try_for_each(|row| self.write(row))?;
+    /// Until nothing more comes; whether the last checkpoint, if there are any, says that all is there.
+    fn write_all(&mut self, work: &Receiver<Work>) -> Result<bool, String> {
+        let mut whole = false;
+        let mut next = work.recv().ok();
+        while let Some(now) = next {
+            match now {
+                Work::Write(batch) => self.write_batch(&batch)?,
+                Work::Keep(cut) => whole = self.keep(cut)?,
+            }
             // With nothing more to write for now, whoever reads the output sees all of it.
-            next = batches.try_recv().ok();
+            next = work.try_recv().ok();
             if next.is_none() {
                 self.flush()?;
             }
-            waker.wake_by_ref();
-            next = next.or_else(|| batches.recv().ok());
+            self.shared.waker.wake_by_ref();
+            next = next.or_else(|| work.recv().ok());
         }
+        Ok(whole)
+    }
+
+    fn write_batch(&mut self, batch: &[Row]) -> Result<(), String> {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.record(batch)?;
+        }
+        batch.iter().try_for_each(|row| self.write(row)).map_err(|error| error.to_string())?;
+        self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
         Ok(())
     }
 
@@ -159,34 +216,55 @@ impl Outputs {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        self.records.flush()?;
-        self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.flush())
+    /// Ends an epoch; whether it was the last, and nothing is left to read.
+    fn keep(&mut self, cut: Cut) -> Result<bool, String> {
+        let Some(keeper) = &mut self.keeper else { return Ok(false) };
+        let (epoch, last) = (cut.epoch, cut.last);
+        let mut states = States::new();
+        let mut sinks = vec![(RECORDS, &mut self.records)];
+        sinks.extend(self.dead_letters.as_mut().map(|sink| (DEAD_LETTERS, sink)));
+        for (name, sink) in &mut sinks {
+            states.insert((*name).to_owned(), sink.prepare(epoch).map_err(|error| error.to_string())?);
+        }
+        let read = keeper.keep(cut, states)?;
+        for (_, sink) in &mut sinks {
+            sink.commit(epoch).map_err(|error| error.to_string())?;
+        }
+        self.shared.completed.store(epoch, Ordering::Release);
+        Ok(last && read.all)
     }
 
-    /// The records last: their name says that all is there.
-    fn finish(self) -> Result<(), Error> {
-        self.dead_letters.map_or(Ok(()), Sink::finish)?;
-        self.records.finish()
+    fn flush(&mut self) -> Result<(), String> {
+        let flushed =
+            self.records.flush().and_then(|()| self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.flush()));
+        flushed.map_err(|error| error.to_string())
+    }
+
+    /// The records last: their name says that all is there. Then the checkpoint says so too.
+    fn finish(self) -> Result<(), String> {
+        let finished = self.dead_letters.map_or(Ok(()), Sink::finish).and_then(|()| self.records.finish());
+        finished.map_err(|error| error.to_string())?;
+        self.keeper.map_or(Ok(()), |mut keeper| keeper.complete())
     }
 }
 
-/// The thread: it ends when the dataflow has, and has said whether the output is complete; or at the first error.
-fn write(
-    mut outputs: Outputs,
-    batches: Receiver<Vec<Row>>,
-    complete: &Receiver<bool>,
-    waker: &Waker,
-    stop: &Stop,
-) -> Result<(), Error> {
-    match outputs.write_all(batches, waker) {
-        Ok(()) if complete.recv().unwrap_or(false) => outputs.finish(),
-        Ok(()) => outputs.flush(),
+/// The thread: it ends when the dataflow has, and it is known whether the output is complete; or at the first error.
+fn write(mut outputs: Outputs, work: Receiver<Work>, complete: &Receiver<bool>, stop: &Stop) -> Result<Ended, String> {
+    let has_keeper = outputs.keeper.is_some();
+    match outputs.write_all(&work) {
+        Ok(whole) => {
+            let complete = complete.recv().unwrap_or(false) && (whole || !has_keeper);
+            if complete {
+                outputs.finish().map(|()| Ended::Complete)
+            } else {
+                outputs.flush().map(|()| Ended::Incomplete)
+            }
+        }
         Err(error) => {
             // What was written before, as far as it can be.
             drop(outputs.flush());
-            stop.fail(error.to_string());
-            Ok(())
+            stop.fail(error);
+            Ok(Ended::Incomplete)
         }
     }
 }
@@ -194,15 +272,17 @@ fn write(
 /// The thread while it writes.
 pub(super) struct Writing {
     verdict: SyncSender<bool>,
-    ended: Receiver<Result<(), Error>>,
+    ended: Receiver<Result<Ended, String>>,
     partials: Vec<PathBuf>,
 }
 
 /// How the output ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// All that was handed over is written, or the thread has failed and said so.
-    Written,
+    /// Everything is written, and has its name.
+    Complete,
+    /// All that was handed over is written, and it is not everything; or the thread has failed and said so.
+    Incomplete,
     /// The run was broken off while the thread waited for somebody to take what it writes.
     Stuck,
 }
@@ -215,7 +295,7 @@ impl Writing {
         loop {
             let last = stop.now();
             match self.ended.recv_timeout(if last { GRACE } else { LOOK_EVERY }) {
-                Ok(written) => return Ok(written.map(|()| Ended::Written)?),
+                Ok(written) => return written.map_err(anyhow::Error::msg),
                 Err(RecvTimeoutError::Timeout) if last => return Ok(Ended::Stuck),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -242,23 +322,32 @@ mod tests {
         Row::new(0, 1, record.as_object().unwrap().clone())
     }
 
+    fn shared() -> Arc<Shared> {
+        let waker = Waker::noop().clone();
+        Arc::new(Shared { waiting: AtomicUsize::new(0), completed: AtomicU64::new(0), waker })
+    }
+
     fn outputs(records: impl Sink + 'static) -> Outputs {
-        Outputs { records: Box::new(records), dead_letters: None, gauges: Arc::default(), tally: Tally::new(&[], &[]) }
+        let (gauges, tally) = (Arc::default(), Tally::new(&[], &[], 1));
+        Outputs { records: Box::new(records), dead_letters: None, keeper: None, gauges, tally, shared: shared() }
     }
 
     #[test]
     fn rows_wait_for_room_and_a_thread_that_has_gone_breaks_off() {
-        let (sender, batches) = sync_channel(1);
-        let stop = Stop::new();
-        let mut outlet = Outlet { sender, waiting_since: None, stop: Arc::clone(&stop), tally: Tally::new(&[], &[]) };
-        let mut rows: VecDeque<Row> = (0..BATCH + 2).map(|id| going(&json!({ "id": id }))).collect();
-        outlet.consume(&mut rows);
-        assert_eq!((rows.len(), batches.recv().unwrap().len()), (2, BATCH));
-        assert_eq!(rows[0].record().unwrap()["id"], BATCH);
+        let (sender, work) = channel();
+        let (stop, shared, tally) = (Stop::new(), shared(), Tally::new(&[], &[], 1));
+        let mut outlet =
+            Outlet { sender, shared: Arc::clone(&shared), waiting_since: None, stop: Arc::clone(&stop), tally };
+        let room = BATCHES_WAITING * BATCH;
+        let mut rows: VecDeque<Row> = (0..room + 2).map(|id| going(&json!({ "id": id }))).collect();
+        pipeline::Sink::take(&mut outlet, &mut rows);
+        assert_eq!((rows.len(), work.try_iter().count()), (2, BATCHES_WAITING));
+        assert_eq!(rows[0].record().unwrap()["id"], room);
         assert!(!stop.now());
-        drop(batches);
-        outlet.consume(&mut rows);
-        assert_eq!((rows.len(), stop.now()), (2, true));
+        drop(work);
+        shared.waiting.store(0, Ordering::Release);
+        pipeline::Sink::take(&mut outlet, &mut rows);
+        assert!(stop.now());
     }
 
     #[test]
@@ -266,14 +355,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.csv");
         let config = FileSinkConfig { format: Some(Format::Csv), ..FileSinkConfig::new(&path) };
-        let (sender, batches) = sync_channel(1);
-        sender.send(vec![going(&json!({ "id": 1 })), going(&json!({ "id": 2, "more": 3 }))]).unwrap();
+        let (sender, work) = channel();
+        sender.send(Work::Write(vec![going(&json!({ "id": 1 })), going(&json!({ "id": 2, "more": 3 }))])).unwrap();
         drop(sender);
         let (verdict, complete) = sync_channel(1);
         verdict.send(true).unwrap();
         let stop = Stop::new();
         let outputs = outputs(FileSink::create(&config).unwrap());
-        write(outputs, batches, &complete, Waker::noop(), &stop).unwrap();
+        assert_eq!(write(outputs, work, &complete, &stop), Ok(Ended::Incomplete));
         assert!(stop.failure().unwrap().contains("record 2"), "{:?}", stop.failure());
         assert!(!path.exists());
         assert_eq!(fs::read_to_string(folder.path().join("out.csv.partial")).unwrap(), "id\n1\n");
@@ -299,8 +388,8 @@ mod tests {
 
     #[test]
     fn a_sink_that_hangs_does_not_hold_up_a_run_that_is_broken_off() {
-        let (sender, batches) = sync_channel(1);
-        sender.send(vec![going(&json!({}))]).unwrap();
+        let (sender, work) = channel();
+        sender.send(Work::Write(vec![going(&json!({}))])).unwrap();
         drop(sender);
         let (verdict, complete) = sync_channel(1);
         let (ended_sender, ended) = sync_channel(1);
@@ -308,13 +397,13 @@ mod tests {
         let stop = Stop::new();
         let thread_stop = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            drop(ended_sender.send(write(outputs(Stalled(stalled)), batches, &complete, Waker::noop(), &thread_stop)));
+            drop(ended_sender.send(write(outputs(Stalled(stalled)), work, &complete, &thread_stop)));
         });
         stop.break_off();
         let writing = Writing { verdict, ended, partials: Vec::new() };
         assert_eq!(writing.end(true, &stop).unwrap(), Ended::Stuck);
         drop(unstall);
         thread.join().unwrap();
-        assert_eq!(writing.end(true, &stop).unwrap(), Ended::Written);
+        assert_eq!(writing.end(true, &stop).unwrap(), Ended::Complete);
     }
 }

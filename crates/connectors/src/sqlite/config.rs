@@ -8,13 +8,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{ColumnType, FileSourceConfig, Format};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, FieldPath};
 
 /// How long a lookup waits for a locked database unless the configuration says otherwise: one second.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest `busy_timeout` that is accepted: one hour.
 pub const MAX_BUSY_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The table that a sink keeps the epochs of pipelines in.
+pub(super) const EPOCHS_TABLE: &str = "inflight_epochs";
 
 /// A table to look up by its key columns, or a query with named parameters in its place.
 ///
@@ -42,6 +45,38 @@ pub struct SqliteLookupConfig {
     /// `select name from airlines where carrier = $carrier`.
     #[serde(default)]
     pub query: Option<String>,
+    /// How long to wait for a database that somebody else has locked; `0ms` does not wait. Default: `1s`; at most `1h`.
+    #[serde(default = "busy_timeout", with = "crate::duration")]
+    #[schemars(with = "String")]
+    pub busy_timeout: Duration,
+}
+
+/// A table to write to.
+///
+/// ```
+/// use inflight_connectors::sqlite::SqliteSinkConfig;
+///
+/// let config = SqliteSinkConfig { key: vec!["id".to_owned()], ..SqliteSinkConfig::new("users.db", "users") };
+/// config.check().unwrap();
+/// ```
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqliteSinkConfig {
+    /// The database file.
+    pub database: PathBuf,
+    /// The table.
+    pub table: String,
+    /// The columns that tell rows apart, which must have a unique index: a record whose key is there replaces the
+    /// values of that row. Default: every record becomes a row.
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// The columns to write, and the field for each: `name: .user.name`; null when a record does not have it. Default:
+    /// each field goes to the column of its name.
+    #[serde(default)]
+    pub columns: BTreeMap<String, FieldPath>,
+    /// Whether to create database and table if they do not exist, with the columns of the first record. Default: no.
+    #[serde(default)]
+    pub create: bool,
     /// How long to wait for a database that somebody else has locked; `0ms` does not wait. Default: `1s`; at most `1h`.
     #[serde(default = "busy_timeout", with = "crate::duration")]
     #[schemars(with = "String")]
@@ -103,6 +138,39 @@ impl SqliteLookupConfig {
             (None, Some(_), Some(_)) => "`columns` belongs to `table`; with `query` the statement names its columns",
             (_, _, Some(columns)) if columns.is_empty() => "`columns` is empty; remove it to get all columns",
             (_, _, Some(columns)) if has_duplicates(columns) => "`columns` names a column twice",
+            _ if self.busy_timeout > MAX_BUSY_TIMEOUT => "`busy_timeout` is more than an hour; make it shorter",
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Config, problem).in_file(&self.database))
+    }
+}
+
+impl SqliteSinkConfig {
+    /// A table with everything else left to the defaults.
+    pub fn new(database: impl Into<PathBuf>, table: impl Into<String>) -> Self {
+        Self {
+            database: database.into(),
+            table: table.into(),
+            key: Vec::new(),
+            columns: BTreeMap::new(),
+            create: false,
+            busy_timeout: BUSY_TIMEOUT,
+        }
+    }
+
+    /// Whether the configuration makes sense, as far as can be told without the database.
+    ///
+    /// # Errors
+    ///
+    /// When `table` is empty or the one that epochs are kept in, `key` names a column twice or one that `columns` does
+    /// not write, or `busy_timeout` is above [`MAX_BUSY_TIMEOUT`].
+    pub fn check(&self) -> Result<(), Error> {
+        let unwritten = |key: &&String| !self.columns.is_empty() && !self.columns.contains_key(*key);
+        let problem = match self {
+            _ if self.table.is_empty() => "name the `table` to write to",
+            _ if self.table.eq_ignore_ascii_case(EPOCHS_TABLE) => "this table keeps the epochs; choose another",
+            _ if has_duplicates(&self.key) => "`key` names a column twice",
+            _ if self.key.iter().any(|key| unwritten(&key)) => "`key` names a column that `columns` does not write",
             _ if self.busy_timeout > MAX_BUSY_TIMEOUT => "`busy_timeout` is more than an hour; make it shorter",
             _ => return Ok(()),
         };
@@ -196,6 +264,26 @@ mod tests {
             (SqliteLookupConfig { columns: columns(&[]), ..table.clone() }, "is empty"),
             (SqliteLookupConfig { columns: columns(&["a", "a"]), ..table.clone() }, "twice"),
             (SqliteLookupConfig { busy_timeout: Duration::MAX, ..table }, "more than an hour"),
+        ] {
+            let error = config.check().unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_sink_is_configured_by_data_and_what_makes_no_sense_is_refused() {
+        let config: SqliteSinkConfig = serde_json::from_value(json!({
+            "database": "a.db", "table": "t", "key": ["id"], "columns": { "id": ".id" }, "create": true,
+        }))
+        .unwrap();
+        config.check().unwrap();
+        let key = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        for (config, expected) in [
+            (SqliteSinkConfig::new("a.db", ""), "name the `table`"),
+            (SqliteSinkConfig::new("a.db", "INFLIGHT_epochs"), "keeps the epochs"),
+            (SqliteSinkConfig { key: key(&["id", "id"]), ..config.clone() }, "twice"),
+            (SqliteSinkConfig { key: key(&["name"]), ..config.clone() }, "does not write"),
+            (SqliteSinkConfig { busy_timeout: Duration::MAX, ..config }, "more than an hour"),
         ] {
             let error = config.check().unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

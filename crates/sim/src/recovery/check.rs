@@ -31,7 +31,9 @@ pub(super) fn check(scenario: &Scenario, history: &History, output: &[Record]) -
         && let [step] = &steps[..]
     {
         match (step.order, step.keys) {
-            (Order::Ordered, _) => in_order(output, |record| u64::from(record.id.partition), "one worker keeps the order")?,
+            (Order::Ordered, _) => {
+                in_order(output, |record| u64::from(record.id.partition), "one worker keeps the order")?
+            }
             (Order::KeyOrdered | Order::KeySerial, Some(keys)) => {
                 let line = |record: &Record| record.key(keys) << 32 | u64::from(record.id.partition);
                 in_order(output, line, "one worker keeps the order of each key")?;
@@ -69,7 +71,9 @@ fn result(history: &History, id: Id, step: u32, plan: &Step, found: &Found) -> R
     let spent = *attempts == plan.attempts() || plan.deadline.is_some();
     ensure!(*attempts <= plan.attempts(), "no more attempts than the retries allow", "{}", what());
     match result {
-        Ok(call) => ensure!(is_last(*call, End::Answered) && *attempts > 0, "the answer is that of the last call", "{}", what()),
+        Ok(call) => {
+            ensure!(is_last(*call, End::Answered) && *attempts > 0, "the answer is that of the last call", "{}", what())
+        }
         Err(Why::Failed(call)) => {
             ensure!(is_last(*call, End::Failed) && spent, "a failure is that of the last call", "{}", what());
         }

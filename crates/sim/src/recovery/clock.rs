@@ -31,7 +31,8 @@ impl Clock {
         let told = Arc::clone(&waiting);
         // Without a wake the runtime goes round again; and a wake before time has passed would keep it from passing.
         let wake = move || {
-            let waiting = told.lock().unwrap_or_else(PoisonError::into_inner).take_if(|waiting| waiting.since < Instant::now());
+            let waiting =
+                told.lock().unwrap_or_else(PoisonError::into_inner).take_if(|waiting| waiting.since < Instant::now());
             if let Some(waiting) = waiting {
                 waiting.waker.wake();
             }
@@ -68,7 +69,8 @@ impl Clock {
                 }
                 // Its own waker is of no use here: it is there so that there is a timer.
                 let _ = last.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Waiting { since, waker: cx.waker().clone() });
+                *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Waiting { since, waker: cx.waker().clone() });
                 Poll::Pending
             })
             .await

@@ -163,7 +163,8 @@ struct Live {
 impl Live {
     fn build(builder: ProcessBuilder) -> Self {
         // With a clock, the worker can tell whether there is anything to do; nothing here depends on what the clock says.
-        let worker = Worker::new(timely::WorkerConfig::default(), Allocator::Process(builder.build()), Some(Instant::now()));
+        let worker =
+            Worker::new(timely::WorkerConfig::default(), Allocator::Process(builder.build()), Some(Instant::now()));
         Self { worker, count: None }
     }
 

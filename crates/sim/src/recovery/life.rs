@@ -96,7 +96,9 @@ impl Life<'_> {
                     return Ended::Crashed;
                 }
                 let (now, events) = (world.now, world.events());
-                world.check(now < TOO_LONG && events < TOO_MANY, "a run ends", || format!("after {events} steps in {now:?}"));
+                world.check(now < TOO_LONG && events < TOO_MANY, "a run ends", || {
+                    format!("after {events} steps in {now:?}")
+                });
                 if world.violation.is_some() {
                     return Ended::Stuck;
                 }
@@ -107,7 +109,11 @@ impl Life<'_> {
             if able.is_empty() {
                 if over.iter().all(|over| *over) {
                     let complete = desk.lock().complete;
-                    return if complete { Ended::Complete } else { self.without_power("a run ends with its last checkpoint") };
+                    return if complete {
+                        Ended::Complete
+                    } else {
+                        self.without_power("a run ends with its last checkpoint")
+                    };
                 }
                 if !clock.advance() {
                     return self.without_power("somebody has something to do until the end");
@@ -208,10 +214,14 @@ impl Parts {
         let Self { world, scenario, desk, fault, seed, epoch, partitions, recovery, .. } = self;
         let mut number = 0..;
         let stages = scenario.stages.iter().map(|steps| Stage {
-            steps: steps.iter().zip(&mut number).map(|(step, number)| {
-                let called = Called { world: world.clone(), scenario: Arc::clone(&scenario), step: number };
-                planned(step, function(called))
-            }).collect(),
+            steps: steps
+                .iter()
+                .zip(&mut number)
+                .map(|(step, number)| {
+                    let called = Called { world: world.clone(), scenario: Arc::clone(&scenario), step: number };
+                    planned(step, function(called))
+                })
+                .collect(),
             join: Box::new(Record::joined),
         });
         let (stages, credits, ordered, room) = (stages.collect(), scenario.credits, scenario.ordered, scenario.writer);
@@ -238,7 +248,8 @@ fn planned<F, Shape>(plan: &scenario::Step, function: F) -> Step<Record, F, Shap
 where
     F: Function<Record, Shape, Output = Answer, Error = u64>,
 {
-    let mut options = Options::new().capacity(plan.capacity).concurrency(plan.concurrency).batch(plan.batch, plan.linger);
+    let mut options =
+        Options::new().capacity(plan.capacity).concurrency(plan.concurrency).batch(plan.batch, plan.linger);
     if let Some(timeout) = plan.timeout {
         options = options.timeout(timeout);
     }

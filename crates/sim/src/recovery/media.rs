@@ -7,7 +7,7 @@ use inflight_timely::checkpoint::{Disk, Lock};
 
 use super::fault::Fault;
 use super::world::Shared;
-use crate::disk::{Event, SimulatedDisk};
+use crate::{Event, SimulatedDisk};
 
 /// A handle of the disk.
 #[derive(Clone)]

@@ -63,7 +63,8 @@ impl Record {
 
     /// A line of the output.
     pub(super) fn line(&self) -> String {
-        let found = self.found.iter().map(|found| format!("{};{};{}", found.attempts, found.micros, result(&found.result)));
+        let found =
+            self.found.iter().map(|found| format!("{};{};{}", found.attempts, found.micros, result(&found.result)));
         format!("{} {} {}\n", self.id.partition, self.id.number, found.collect::<Vec<_>>().join(" "))
     }
 
@@ -122,7 +123,13 @@ mod tests {
 
     #[test]
     fn lines_come_back() {
-        let results = [Ok(7), Err(Why::Failed(3)), Err(Why::TimedOut(None)), Err(Why::Late(Some(2))), Err(Why::Strange("a".into()))];
+        let results = [
+            Ok(7),
+            Err(Why::Failed(3)),
+            Err(Why::TimedOut(None)),
+            Err(Why::Late(Some(2))),
+            Err(Why::Strange("a".into())),
+        ];
         let found = results.into_iter().map(|result| Found { result, attempts: 2, micros: 10 }).collect();
         let record = Record { id: Id { partition: 1, number: 9 }, found };
         assert_eq!(Record::parse(record.line().trim_end()), Some(record));

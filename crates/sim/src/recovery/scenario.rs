@@ -77,7 +77,7 @@ impl Scenario {
     /// That of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut rng = Rng::new(seed ^ 0x5EED_0F_CAFE);
+        let mut rng = Rng::new(seed ^ 0x005E_ED0F_CAFE);
         let rng = &mut rng;
         let batched = rng.one_in(3);
         // Everything else is measured by it, or there would be thousands of epochs.

@@ -81,7 +81,8 @@ impl Called {
     }
 
     fn fate(&self, call: usize, record: &Record) -> Fate {
-        let seed = self.scenario.seed ^ (call as u64) << 40 ^ record.id.number << 20 ^ u64::from(record.id.partition) << 8;
+        let seed =
+            self.scenario.seed ^ (call as u64) << 40 ^ record.id.number << 20 ^ u64::from(record.id.partition) << 8;
         let mut rng = Rng::new(seed ^ u64::from(self.step));
         let Some(service) = self.scenario.steps().nth(self.step as usize).map(|step| step.service) else {
             return Fate { takes: None, fails: false };

@@ -160,7 +160,9 @@ impl World {
         self.epochs += 1;
         self.note(format_args!("epoch {epoch} is complete"));
         self.check(asked == Some(now), "an epoch waits for no call", || {
-            format!("epoch {epoch}: the sources were asked for their positions at {asked:?}, it was complete at {now:?}")
+            format!(
+                "epoch {epoch}: the sources were asked for their positions at {asked:?}, it was complete at {now:?}"
+            )
         });
     }
 
@@ -192,12 +194,14 @@ impl World {
         let mut spent = 0;
         let mut decided = None;
         for (number, call) in self.history.calls_of(id, step) {
-            let ended = call.ended.filter(|(moment, _)| {
-                call.run == run || known(call.run).is_some_and(|cut| moment.stamp < cut.stamp)
-            });
+            let ended = call
+                .ended
+                .filter(|(moment, _)| call.run == run || known(call.run).is_some_and(|cut| moment.stamp < cut.stamp));
             // A call that was cut short does not count, one of this run does from the beginning.
             spent += u32::from(ended.is_some() || call.run == run);
-            decided = decided.or(ended.filter(|(_, end)| *end == End::Answered).map(|_| number));
+            if ended.is_some_and(|(_, end)| end == End::Answered) {
+                decided = Some(number);
+            }
         }
         self.check(decided.is_none(), "what a checkpoint knows the answer of is not called again", || {
             format!("{id:?} in step {step}, answered in call {decided:?}")
@@ -216,9 +220,11 @@ impl World {
         let place = (step, key, id.partition);
         let last = self.called.insert(place, id.number);
         let first_stage = self.scenario.stages.first().map_or(0, Vec::len) as u32;
-        self.check(step >= first_stage || last.is_none_or(|last| last <= id.number), "calls of a key in their order", || {
-            format!("{id:?} in step {step} after number {last:?}, key {key}")
-        });
+        self.check(
+            step >= first_stage || last.is_none_or(|last| last <= id.number),
+            "calls of a key in their order",
+            || format!("{id:?} in step {step} after number {last:?}, key {key}"),
+        );
     }
 
     /// A call has ended.
@@ -238,15 +244,18 @@ impl World {
         // In a batch, a call goes on for the others.
         if let Some(deadline) = plan.deadline.filter(|_| plan.batch == 1) {
             let spent = self.spent(id, step);
-            self.check(spent <= deadline + ROUNDING * self.history.runs.len() as u32, "a deadline outlives crashes", || {
-                format!("{id:?} in step {step}: {spent:?} of {deadline:?}")
-            });
+            self.check(
+                spent <= deadline + ROUNDING * self.history.runs.len() as u32,
+                "a deadline outlives crashes",
+                || format!("{id:?} in step {step}: {spent:?} of {deadline:?}"),
+            );
         }
     }
 
     /// How long a record has been called for, up to now: at least so long has it been in the step.
     fn spent(&self, id: Id, step: u32) -> Duration {
-        let first = |run: usize| self.history.calls_of(id, step).find(|(_, call)| call.run == run).map(|(_, call)| call.begun);
+        let first =
+            |run: usize| self.history.calls_of(id, step).find(|(_, call)| call.run == run).map(|(_, call)| call.begun);
         let ways = self.history.ways();
         let before = ways.iter().filter_map(|(run, cut)| {
             first(*run).filter(|begun| begun.stamp < cut.stamp).map(|begun| cut.at.saturating_sub(begun.at))

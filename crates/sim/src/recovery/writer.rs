@@ -67,12 +67,17 @@ impl Writer {
         let found = store.latest()?.checkpoint;
         store.start(found.as_ref().map(Checkpoint::mark))?;
         let length = found.as_ref().and_then(|found| found.sinks.get(LENGTH)?.parse().ok()).unwrap_or(0);
-        let output = cut_back(&mut media, length).map_err(|source| Error::Io { doing: "cut back", place: OUTPUT.into(), source })?;
+        let output = cut_back(&mut media, length).map_err(|source| Error::Io {
+            doing: "cut back",
+            place: OUTPUT.into(),
+            source,
+        })?;
         let world = media.world.clone();
         let epoch = found.as_ref().map(|found| found.epoch);
         let complete = found.as_ref().is_some_and(|found| found.complete);
         let length = output.len() as u64;
-        let writer = Self { store, world, run, jobs: VecDeque::new(), length, completed: epoch, waker: None, complete, media };
+        let writer =
+            Self { store, world, run, jobs: VecDeque::new(), length, completed: epoch, waker: None, complete, media };
         Ok((writer, Found::new(found, &output)))
     }
 

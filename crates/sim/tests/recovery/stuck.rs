@@ -39,7 +39,8 @@ fn checkpoints_are_complete_while_all_slots_are_stuck() {
     let mut laboratory = Laboratory::new();
     for order in [Order::Ordered, Order::Unordered, Order::KeyOrdered, Order::KeySerial] {
         // That no time passes until a checkpoint is complete is a rule of its own.
-        let report = laboratory.run_scenario(stuck(order), Trial::new(7)).unwrap_or_else(|violation| panic!("{violation:?}"));
+        let report =
+            laboratory.run_scenario(stuck(order), Trial::new(7)).unwrap_or_else(|violation| panic!("{violation:?}"));
         assert!(report.epochs >= 59, "{order:?}: {report:?}");
         let crash = Some(report.events / 2);
         let report = laboratory.run_scenario(stuck(order), Trial { crash, ..Trial::new(7) });

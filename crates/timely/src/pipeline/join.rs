@@ -99,10 +99,10 @@ impl<R: Row, O: Storable, E: Storable> Waiting<R, O, E> {
         }
         let id = part.done.input.id();
         let steps = self.steps;
-        let parts = self.records.entry(id).or_insert_with(|| Parts {
-            places: std::iter::repeat_with(|| None).take(steps).collect(),
-            missing: steps,
-        });
+        let parts = self
+            .records
+            .entry(id)
+            .or_insert_with(|| Parts { places: std::iter::repeat_with(|| None).take(steps).collect(), missing: steps });
         let place = parts.places.get_mut(part.place as usize)?;
         parts.missing -= usize::from(place.is_none());
         *place = Some(part.done);

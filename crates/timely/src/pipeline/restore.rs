@@ -5,9 +5,9 @@ use timely::dataflow::operators::generic::source;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::{Scope, StreamVec};
 
-use super::{Row, Storable};
 use super::join::Part;
 use super::state::Carried;
+use super::{Row, Storable};
 use crate::carried::Held;
 
 /// What was carried, in the first epoch of this run.
@@ -20,15 +20,16 @@ pub(super) fn restore<'s, R: Row, O: Storable, E: Storable>(
     epoch: u64,
     mut carried: Vec<Carried<R, O, E>>,
 ) -> Restored<'s, R, O, E> {
-    let carried = source::<_, CapacityContainerBuilder<Vec<Carried<R, O, E>>>, _, _>(scope, "Restore", |mut capability, _| {
-        capability.downgrade(&epoch);
-        let mut capability = Some(capability);
-        move |output| {
-            if let Some(capability) = capability.take() {
-                output.session(&capability).give_iterator(carried.drain(..));
+    let carried =
+        source::<_, CapacityContainerBuilder<Vec<Carried<R, O, E>>>, _, _>(scope, "Restore", |mut capability, _| {
+            capability.downgrade(&epoch);
+            let mut capability = Some(capability);
+            move |output| {
+                if let Some(capability) = capability.take() {
+                    output.session(&capability).give_iterator(carried.drain(..));
+                }
             }
-        }
-    });
+        });
     Restored { carried }
 }
 

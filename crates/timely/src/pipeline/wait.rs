@@ -93,7 +93,8 @@ where
                         next.iter().for_each(|next| capability.downgrade(next));
                     }
                 }
-                if next.is_none() || !incomplete {
+                // Not when the driver has failed: what is held then must not seem to be dealt with.
+                if next.is_none() {
                     open = None;
                 }
                 incomplete

@@ -3,6 +3,7 @@
 mod clients;
 mod epochs;
 mod event_time;
+mod exchanges;
 mod failures;
 mod flow;
 mod orders;

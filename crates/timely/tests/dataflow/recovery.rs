@@ -9,7 +9,8 @@ use std::time::Duration;
 use inflight::driver::hashed;
 use inflight::{Function, Options, Order};
 use inflight_timely::pipeline::{
-    Cut, Ended, Id, Partition, Pipeline, Position, Produced, Recovery, Restored, Row, Sink, Source, Stage, Step, install,
+    Cut, Ended, Id, Partition, Pipeline, Position, Produced, Recovery, Restored, Row, Sink, Source, Stage, Step,
+    install,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -139,7 +140,9 @@ fn pipeline<Shape: 'static, F: Function<Record, Shape, Output = u64, Error = Str
         let counts = disk.counts;
         disk.output.truncate(counts);
         match disk.checkpoint.clone() {
-            Some((epoch, at, carried)) => (Some(Restored { epoch, carried, from_the_first_stage: false, recorded: Vec::new() }), at),
+            Some((epoch, at, carried)) => {
+                (Some(Restored { epoch, carried, from_the_first_stage: false, recorded: Vec::new() }), at)
+            }
             None => (None, Vec::new()),
         }
     };
@@ -201,7 +204,8 @@ fn interrupted(plan: Plan, seed: u64) -> Vec<Record> {
 }
 
 fn expected() -> Vec<Record> {
-    let record = |partition, number| Record { partition, number, found: vec![number * 10, number * 10, number * 10 + 2] };
+    let record =
+        |partition, number| Record { partition, number, found: vec![number * 10, number * 10, number * 10 + 2] };
     (0..PARTITIONS).flat_map(|partition| (1..=RECORDS).map(move |number| record(partition, number))).collect()
 }
 

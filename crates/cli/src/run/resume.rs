@@ -1,0 +1,243 @@
+//! How a run begins: at the beginning, or where its last checkpoint left off.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use inflight_connectors::file::FileSource;
+use inflight_timely::checkpoint::{Checkpoint, Folder, Mark, Store, forget, recorded, since_1970};
+use inflight_timely::pipeline::{Id, Partition, Restored, Row as _};
+
+use super::RunOptions;
+use super::keeper::{COUNTS, Keeper, now, read, since_1970_now};
+use super::partitions::{Reached, partitions};
+use super::row::Row;
+use super::stop::Stop;
+use super::tally::Tally;
+use super::writer::{Sinks, States};
+use super::{opening, reader, writer};
+use crate::args::Accept;
+use crate::compatible::{Changes, Shape};
+use crate::file::Replay;
+use crate::pipeline::Pipeline;
+use crate::summary::{grouped, short};
+use crate::tell::tell;
+
+/// How a run begins.
+pub(super) enum Start {
+    /// It does.
+    Now(Box<Beginning>),
+    /// It had ended before, and there is nothing left to do: this is to be told.
+    Ended { partitions: Vec<Partition>, told: String },
+    /// It was stopped meanwhile.
+    Stopped,
+}
+
+/// What a run begins with.
+pub(super) struct Beginning {
+    pub(super) partitions: Vec<Partition>,
+    /// The first of them that is to be read.
+    pub(super) opened: Option<(u32, FileSource)>,
+    pub(super) sinks: Sinks,
+    /// For runs with checkpoints.
+    pub(super) keeper: Option<Keeper>,
+    pub(super) restored: Option<Restored<Row>>,
+    /// What it goes on from, to be told.
+    pub(super) told: Option<String>,
+}
+
+/// Why a run may not go on from its checkpoint: what has changed, and the ways out.
+#[derive(Debug)]
+pub(super) struct Incompatible(String);
+
+impl std::fmt::Display for Incompatible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Incompatible {}
+
+/// Opens everything, the source first: without it, no output is begun.
+///
+/// # Errors
+/// What cannot be opened; [`Incompatible`] when the pipeline does not fit its checkpoint.
+pub(super) fn begin(
+    pipeline: &Pipeline,
+    options: &RunOptions,
+    stop: &Stop,
+    tally: &Arc<Tally>,
+) -> anyhow::Result<Start> {
+    let Some(settings) = &pipeline.checkpoint else {
+        let partitions = partitions(&pipeline.source, &pipeline.folder, &[], false)?;
+        return open_all(pipeline, stop, partitions, States::default(), None);
+    };
+    let shape = Shape::of(pipeline)?;
+    let mut store = Store::open(Folder::create(&settings.dir)?, &now())?.keep(settings.keep);
+    let found = if options.from_scratch { None } else { latest(&store)? };
+    let Some(from) = found else {
+        if options.from_scratch {
+            forget(&mut Folder::open(&settings.dir)?)?;
+        }
+        let partitions = partitions(&pipeline.source, &pipeline.folder, &[], false)?;
+        let restored = restored(pipeline, None, &Changes::default())?;
+        store.start(None)?;
+        let mut keeper = Keeper::new(store, shape.to_string(), &partitions, Arc::clone(tally));
+        if settings.replay == Replay::Recorded {
+            keeper.record_behind(None).map_err(anyhow::Error::msg)?;
+        }
+        return open_all(pipeline, stop, partitions, States::default(), Some((keeper, restored, None)));
+    };
+    let before =
+        Shape::read(&from.pipeline).map_err(|error| anyhow::anyhow!("the checkpoint cannot be used: {error}"))?;
+    let changes = before.changes(&shape);
+    if from.complete {
+        let kept = partitions(&pipeline.source, &pipeline.folder, &from.partitions, true)?;
+        return ended(&from, &changes, kept);
+    }
+    changes.check(&options.accept).map_err(Incompatible)?;
+    let given_up = options.accept.contains(&Accept::Source) && !changes.source.is_empty();
+    let partitions = partitions(&pipeline.source, &pipeline.folder, &from.partitions, given_up)?;
+    let restored = restored(pipeline, Some(&from), &changes)?;
+    store.start(Some(from.mark()))?;
+    let mut keeper = Keeper::new(store, shape.to_string(), &partitions, Arc::clone(tally));
+    if settings.replay == Replay::Recorded {
+        keeper.record_behind(Some(from.mark())).map_err(anyhow::Error::msg)?;
+    }
+    let counts = from.facts.get(COUNTS).and_then(|counts| serde_json::from_str(counts).ok()).unwrap_or_default();
+    tally.go_on(counts, read(&from.partitions).map_err(anyhow::Error::msg)?.records);
+    let states = from.sinks.iter().filter(|(name, _)| before.has_same_sink(&shape, name));
+    let states: States = states.map(|(name, state)| (name.clone(), state.clone())).collect();
+    let told = told(&from, &partitions);
+    open_all(pipeline, stop, partitions, states, Some((keeper, restored, Some(told))))
+}
+
+type Recovered = (Keeper, Option<Restored<Row>>, Option<String>);
+
+fn open_all(
+    pipeline: &Pipeline,
+    stop: &Stop,
+    partitions: Vec<Partition>,
+    states: States,
+    recovered: Option<Recovered>,
+) -> anyhow::Result<Start> {
+    let is_open = |partition: &&Partition| {
+        let reached = partition.position.as_deref().and_then(|at| Reached::read(at).ok());
+        !reached.is_some_and(|reached| reached.ended)
+    };
+    let mut opened = None;
+    if let Some(first) = partitions.iter().find(is_open).cloned() {
+        let (config, folder, index) = (pipeline.source.clone(), pipeline.folder.clone(), first.index);
+        let open = move || reader::open(&config, &folder, &first);
+        let Some(source) = opening::open(stop, open)? else { return Ok(Start::Stopped) };
+        opened = Some((index, source));
+    }
+    let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
+    let open = move || writer::open(&records, dead_letters.as_ref(), &states).map_err(|error| error.to_string());
+    let Some(sinks) = opening::open(stop, open)? else { return Ok(Start::Stopped) };
+    let (keeper, restored, told) = match recovered {
+        Some((keeper, restored, told)) => (Some(keeper), restored, told),
+        None => (None, None, None),
+    };
+    Ok(Start::Now(Box::new(Beginning { partitions, opened, sinks, keeper, restored, told })))
+}
+
+/// The newest checkpoint that is whole; those before which it had to be taken are told.
+fn latest(store: &Store<Folder>) -> anyhow::Result<Option<Checkpoint>> {
+    let found = store.latest()?;
+    for damaged in &found.damaged {
+        tell(&format!("warning: a damaged checkpoint is passed over: {damaged}\n"));
+    }
+    Ok(found.checkpoint)
+}
+
+fn ended(from: &Checkpoint, changes: &Changes, partitions: Vec<Partition>) -> anyhow::Result<Start> {
+    if *changes != Changes::default() {
+        let changed: Vec<String> = [&changes.enrich, &changes.source, &changes.sink]
+            .into_iter()
+            .flatten()
+            .map(|it| format!("\n  {it}"))
+            .collect();
+        let message =
+            "the run of these checkpoints had ended, and the pipeline has changed since; --from-scratch begins anew:";
+        return Err(Incompatible(format!("{message}{}", changed.concat())).into());
+    }
+    let records = read(&from.partitions).map_err(anyhow::Error::msg)?.records;
+    let told = format!(
+        "the run had ended {}: {} records were read, and the output is complete; there is nothing left to do \
+         (--from-scratch begins anew)\n",
+        age(from),
+        grouped(records)
+    );
+    Ok(Start::Ended { partitions, told })
+}
+
+/// What was on its way, and what is recorded behind it.
+fn restored(
+    pipeline: &Pipeline,
+    from: Option<&Checkpoint>,
+    changes: &Changes,
+) -> anyhow::Result<Option<Restored<Row>>> {
+    let recorded = match &pipeline.checkpoint {
+        Some(settings) if settings.replay == Replay::Recorded => {
+            recorded_rows(&settings.dir, from.map(Checkpoint::mark))?
+        }
+        _ => Vec::new(),
+    };
+    if from.is_none() && recorded.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Restored {
+        epoch: from.map_or(0, |from| from.epoch),
+        carried: from.map_or_else(Vec::new, |from| from.carried.clone()),
+        from_the_first_stage: !changes.enrich.is_empty(),
+        recorded,
+    }))
+}
+
+/// What was written behind a checkpoint. Of two entries for one record the later counts.
+fn recorded_rows(dir: &Path, behind: Option<Mark>) -> anyhow::Result<Vec<Row>> {
+    let recorded = recorded(&Folder::open(dir)?, behind)?;
+    let mut rows: Vec<Row> = Vec::with_capacity(recorded.entries.len());
+    let mut places: BTreeMap<Id, usize> = BTreeMap::new();
+    for entry in recorded.entries {
+        let row: Row = postcard::from_bytes(&entry)
+            .map_err(|error| anyhow::anyhow!("what was recorded in {} cannot be read: {error}", dir.display()))?;
+        match places.get(&row.id()) {
+            Some(&place) => rows[place] = row,
+            None => {
+                places.insert(row.id(), rows.len());
+                rows.push(row);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// `resuming from epoch 41 (3.00 s old): flights.csv at record 120,004; 312 records in flight are looked up again`.
+fn told(from: &Checkpoint, partitions: &[Partition]) -> String {
+    let at = |position: &str| Reached::read(position).map(|reached| reached.records()).unwrap_or_default();
+    let read: Vec<(&str, u64)> = from.partitions.iter().map(|(name, position)| (name.as_str(), at(position))).collect();
+    let place = match read.as_slice() {
+        [(name, records)] if partitions.len() == 1 => format!("{name} at record {}", grouped(*records)),
+        several => {
+            let records = several.iter().map(|(_, records)| records).sum();
+            format!("{} files, at record {} of all", partitions.len(), grouped(records))
+        }
+    };
+    let in_flight = match from.carried_records {
+        0 => "nothing was in flight".to_owned(),
+        1 => "1 record in flight goes on".to_owned(),
+        more => format!("{} records in flight go on", grouped(more as u64)),
+    };
+    format!("resuming from epoch {} ({} old): {place}; {in_flight}", from.epoch, short(old(from)))
+}
+
+fn age(from: &Checkpoint) -> String {
+    format!("{} ago", short(old(from)))
+}
+
+fn old(from: &Checkpoint) -> Duration {
+    since_1970(&from.created).map(|then| since_1970_now().saturating_sub(then)).unwrap_or_default()
+}

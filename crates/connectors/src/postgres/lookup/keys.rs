@@ -1,0 +1,134 @@
+//! Keys on their way to the server: an array for each key column.
+
+use serde_json::Value;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::postgres::quoted;
+use crate::{Error, ErrorKind};
+
+/// How the values of a key column travel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum KeyType {
+    /// As int8, which compares with all integers, and of which the server makes this type.
+    Integer {
+        to: &'static str,
+    },
+    Text,
+    /// As text, which the server converts to this type.
+    Converted(String),
+}
+
+pub(super) type Column = Box<dyn ToSql + Sync + Send>;
+
+/// The value of one key in one column.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Part {
+    Integer(i64),
+    Text(String),
+}
+
+impl KeyType {
+    /// For a column of this type.
+    pub(super) fn of_column(type_name: &str) -> Self {
+        match type_name {
+            "smallint" | "integer" | "bigint" => Self::Integer { to: "int8" },
+            "text" | "character varying" => Self::Text,
+            other => Self::Converted(other.to_owned()),
+        }
+    }
+
+    /// For a parameter of this type.
+    pub(super) fn of_parameter(of: &Type) -> Self {
+        match *of {
+            Type::INT2 => Self::Integer { to: "int2" },
+            Type::INT4 => Self::Integer { to: "int4" },
+            Type::INT8 => Self::Integer { to: "int8" },
+            Type::TEXT => Self::Text,
+            _ => Self::Converted(format!("{}.{}", quoted(of.schema()), quoted(of.name()))),
+        }
+    }
+
+    /// The parameter with this number, as an array of the type.
+    pub(super) fn array(&self, number: usize) -> String {
+        match self {
+            Self::Integer { to } => format!("${number}::int8[]::{to}[]"),
+            Self::Text => format!("${number}::text[]"),
+            Self::Converted(to) => format!("${number}::text[]::{to}[]"),
+        }
+    }
+
+    /// The value as it travels; none when no integer column can have it.
+    pub(super) fn part(&self, value: &Value) -> Result<Option<Part>, Error> {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::Null => return Ok(None),
+            Value::Array(_) | Value::Object(_) => {
+                let message = "a list or an object cannot be a key; take one of its fields";
+                return Err(Error::new(ErrorKind::Malformed, message));
+            }
+        };
+        match self {
+            Self::Integer { .. } => integer(&text).map(|number| number.map(Part::Integer)),
+            _ => Ok(Some(Part::Text(text))),
+        }
+    }
+
+    /// The parts of all keys in one column, in the form the driver takes.
+    pub(super) fn column(&self, parts: impl Iterator<Item = Part>) -> Column {
+        match self {
+            Self::Integer { .. } => {
+                let number = |part| if let Part::Integer(number) = part { number } else { 0 };
+                Box::new(parts.map(number).collect::<Vec<i64>>())
+            }
+            _ => {
+                let text = |part| if let Part::Text(text) = part { text } else { String::new() };
+                Box::new(parts.map(text).collect::<Vec<String>>())
+            }
+        }
+    }
+}
+
+/// A whole number that is too large for any column, or has a fraction, is in none.
+fn integer(text: &str) -> Result<Option<i64>, Error> {
+    let text = text.trim();
+    match (text.parse::<i64>(), text.parse::<f64>()) {
+        (Ok(number), _) => Ok(Some(number)),
+        (_, Ok(number)) if number.is_finite() => {
+            // Doubles are whole numbers up to here, and beyond nobody knows which was meant.
+            const EXACT: f64 = 9_007_199_254_740_992.0;
+            let is_whole = number.fract() == 0.0 && number.abs() <= EXACT;
+            Ok(if is_whole { format!("{number:.0}").parse().ok() } else { None })
+        }
+        _ => Err(Error::new(ErrorKind::Malformed, format!("\"{text}\" is not a number, as the column has them"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn integers_are_found_in_numbers_and_texts() {
+        let part = |value| KeyType::of_column("integer").part(&value).map_err(|error| error.to_string());
+        for value in [json!(7), json!(7.0), json!("7"), json!(" 7 ")] {
+            assert_eq!(part(value), Ok(Some(Part::Integer(7))));
+        }
+        for value in [json!(7.5), json!(u64::MAX), json!(1e300), json!("99999999999999999999")] {
+            assert_eq!(part(value), Ok(None));
+        }
+        assert!(part(json!("seven")).unwrap_err().contains("\"seven\" is not a number"));
+        assert!(part(json!([7])).unwrap_err().contains("cannot be a key"));
+        assert!(part(json!(true)).is_err());
+    }
+
+    #[test]
+    fn other_types_travel_as_text() {
+        let numeric = KeyType::of_column("numeric");
+        assert_eq!(numeric.array(2), "$2::text[]::numeric[]");
+        assert_eq!(KeyType::of_parameter(&Type::NUMERIC).array(1), "$1::text[]::\"pg_catalog\".\"numeric\"[]");
+        assert_eq!(numeric.part(&json!(1.5)).unwrap(), Some(Part::Text("1.5".to_owned())));
+        assert_eq!(KeyType::of_column("boolean").part(&json!(true)).unwrap(), Some(Part::Text("true".to_owned())));
+    }
+}

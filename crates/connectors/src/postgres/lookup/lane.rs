@@ -1,0 +1,234 @@
+//! One connection of several, made when it is needed, with many queries under way.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::Answer;
+use super::keys::Part;
+use super::question::Question;
+use crate::postgres::PostgresLookupConfig;
+use crate::postgres::connect::Server;
+use crate::postgres::error::postgres_error;
+use crate::{Error, ErrorKind, Key};
+
+pub(super) struct Lane {
+    server: Arc<Server>,
+    config: PostgresLookupConfig,
+    key_columns: Vec<String>,
+    slot: tokio::sync::Mutex<Slot>,
+    /// Attempts to connect that failed.
+    failures: AtomicU64,
+    under_way: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Slot {
+    live: Option<Arc<Live>>,
+    /// Of the last attempt to connect.
+    failure: Option<Error>,
+}
+
+/// A connection that works, as far as is known.
+pub(super) struct Live {
+    client: Client,
+    pub(super) question: Question,
+    /// Queries that were sent and not answered; the server works on the first.
+    flights: Mutex<VecDeque<u64>>,
+    sent: AtomicU64,
+    /// Nothing new is sent: it is lost, or what it works on is being cancelled.
+    is_retired: AtomicBool,
+}
+
+/// Why nothing came of it.
+enum Trouble {
+    /// The connection is to blame; another may do.
+    Lost(Error),
+    Refused(Error),
+}
+
+impl Lane {
+    pub(super) fn new(server: Arc<Server>, config: PostgresLookupConfig, key_columns: Vec<String>) -> Self {
+        let (slot, failures, under_way) = Default::default();
+        Self { server, config, key_columns, slot, failures, under_way }
+    }
+
+    /// Look-ups of this connection that have not ended.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// The connection; made anew if there is none. All who wait for that share what comes of it.
+    pub(super) async fn live(&self) -> Result<Arc<Live>, Error> {
+        let failures = self.failures.load(Ordering::Acquire);
+        let mut slot = self.slot.lock().await;
+        if let Some(live) = slot.live.as_ref().filter(|live| live.is_usable()) {
+            return Ok(Arc::clone(live));
+        }
+        slot.live = None;
+        if let Some(failure) = slot.failure.as_ref().filter(|_| self.failures.load(Ordering::Acquire) != failures) {
+            return Err(failure.clone());
+        }
+        match Live::connect(self).await {
+            Ok(live) => Ok(Arc::clone(slot.live.insert(Arc::new(live)))),
+            Err(error) => {
+                self.failures.fetch_add(1, Ordering::AcqRel);
+                slot.failure = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn answer(&self, keys: &[Key]) -> Result<Vec<Answer>, Error> {
+        let _under_way = UnderWay::begin(&self.under_way);
+        let lost = match self.live().await?.answer(keys, &self.server).await {
+            Ok(answers) => return Ok(answers),
+            Err(Trouble::Refused(error)) => return Err(error),
+            Err(Trouble::Lost(error)) => error,
+        };
+        // The connection may have been dead for long, and this the first to notice: once more, and no more.
+        match self.live().await.map_err(|_| lost)?.answer(keys, &self.server).await {
+            Ok(answers) => Ok(answers),
+            Err(Trouble::Refused(error) | Trouble::Lost(error)) => Err(error),
+        }
+    }
+}
+
+impl Live {
+    async fn connect(lane: &Lane) -> Result<Self, Error> {
+        let client = lane.server.connect().await?;
+        let question = Question::prepare(&client, &lane.config, &lane.key_columns).await?;
+        let (flights, sent, is_retired) = Default::default();
+        Ok(Self { client, question, flights, sent, is_retired })
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.client.is_closed() && !self.is_retired.load(Ordering::Acquire)
+    }
+
+    async fn answer(self: &Arc<Self>, keys: &[Key], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
+        self.question.check(keys).map_err(Trouble::Refused)?;
+        let mut answers: Vec<Answer> = vec![Ok(None); keys.len()];
+        let mut asked = Vec::with_capacity(keys.len());
+        for (index, key) in keys.iter().enumerate() {
+            match self.question.parts(key) {
+                Ok(Some(parts)) => asked.push((index, parts)),
+                Ok(None) => {}
+                Err(error) => answers[index] = Err(error),
+            }
+        }
+        let mut parts = vec![asked.as_slice()];
+        while let Some(part) = parts.pop() {
+            let values: Vec<&[Part]> = part.iter().map(|(_, values)| values.as_slice()).collect();
+            match self.ask(&values, server).await {
+                Ok(found) => part.iter().zip(found).for_each(|((index, _), answer)| answers[*index] = answer),
+                Err(Trouble::Refused(error)) if error.kind() == ErrorKind::Malformed => match part {
+                    [(index, _)] => answers[*index] = Err(error),
+                    _ => parts.extend(<[_; 2]>::from(part.split_at(part.len() / 2))),
+                },
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn ask(self: &Arc<Self>, asked: &[&[Part]], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let flight = Flight::begin(self, server);
+        let result = self.question.ask(&self.client, asked).await;
+        flight.landed();
+        let error = match result {
+            Ok(rows) => return self.question.answers(&rows, asked).map_err(Trouble::Refused),
+            Err(error) => error,
+        };
+        let is_lost = self.is_to_blame(&error);
+        let error = postgres_error("cannot look up", error);
+        if !is_lost {
+            return Err(Trouble::Refused(error));
+        }
+        self.is_retired.store(true, Ordering::Release);
+        Err(Trouble::Lost(error))
+    }
+
+    fn is_to_blame(&self, error: &tokio_postgres::Error) -> bool {
+        match error.code() {
+            None => true,
+            // Meant for the query before, if we cancelled one.
+            Some(&SqlState::QUERY_CANCELED) => self.is_retired.load(Ordering::Acquire),
+            // The table has changed since the statement was prepared, or somebody threw it away.
+            Some(&SqlState::FEATURE_NOT_SUPPORTED | &SqlState::INVALID_SQL_STATEMENT_NAME) => true,
+            Some(&SqlState::UNDEFINED_COLUMN | &SqlState::UNDEFINED_TABLE) => true,
+            Some(code) => code.code().starts_with("57") || code.code().starts_with("08"),
+        }
+    }
+
+    fn flights(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A query on its way. If it is dropped before it has landed, the server is asked to cancel it, provided it works on it:
+/// a cancellation hits whatever the connection works on. The connection is not used again, as it might hang.
+struct Flight {
+    live: Arc<Live>,
+    server: Arc<Server>,
+    number: u64,
+    has_landed: bool,
+}
+
+impl Flight {
+    fn begin(live: &Arc<Live>, server: &Arc<Server>) -> Self {
+        let number = live.sent.fetch_add(1, Ordering::Relaxed);
+        live.flights().push_back(number);
+        Self { live: Arc::clone(live), server: Arc::clone(server), number, has_landed: false }
+    }
+
+    fn landed(mut self) {
+        self.has_landed = true;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let is_first = {
+            let mut flights = self.live.flights();
+            let is_first = flights.front() == Some(&self.number);
+            flights.retain(|number| *number != self.number);
+            is_first
+        };
+        if self.has_landed || !is_first || self.live.is_retired.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let (token, server) = (self.live.client.cancel_token(), Arc::clone(&self.server));
+            runtime.spawn(async move { server.cancel(token).await });
+        }
+    }
+}
+
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("under_way", &self.under_way()).finish_non_exhaustive()
+    }
+}

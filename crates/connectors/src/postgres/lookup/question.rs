@@ -1,0 +1,266 @@
+//! The statement that asks for many keys at once, and what its rows mean.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::Answer;
+use super::keys::{Column, KeyType, Part};
+use super::parameters::replaced;
+use super::value::{Json, is_read};
+use crate::postgres::error::postgres_error;
+use crate::postgres::table::{Table, unknown};
+use crate::postgres::{PostgresLookupConfig, ROWS_MAX, Rows, names, quoted};
+use crate::suggestion::list;
+use crate::{Error, ErrorKind, Key, Record};
+
+/// A prepared statement. The first column of its rows tells which key they belong to.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) statement: Statement,
+    /// The other columns.
+    pub(super) columns: Vec<String>,
+    key_columns: Vec<String>,
+    keys: Vec<KeyType>,
+    tells: Tells,
+    rows: Rows,
+}
+
+/// How a row tells whose it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Tells {
+    /// By the key itself, of which there is one in the table at most: the fastest there is.
+    Key,
+    /// By the number of the key among those asked for, from 1.
+    Number,
+}
+
+/// A statement that is not prepared yet.
+struct Draft {
+    sql: String,
+    keys: Vec<KeyType>,
+    tells: Tells,
+}
+
+impl Question {
+    /// Prepares it, and asks for no keys at all, which shows whether that is permitted.
+    pub(super) async fn prepare(
+        client: &Client,
+        config: &PostgresLookupConfig,
+        key_columns: &[String],
+    ) -> Result<Self, Error> {
+        let failed = |error| postgres_error("cannot prepare the look-up", error);
+        let draft = match (&config.table, &config.query) {
+            (Some(table), _) => Draft::of_table(&Table::describe(client, table).await?, config, key_columns)?,
+            (None, query) => Draft::of_query(client, query.as_deref().unwrap_or_default(), config, key_columns).await?,
+        };
+        let Draft { sql, keys, tells } = draft;
+        let mut statement = client.prepare(&sql).await.map_err(failed)?;
+        let columns = answer_columns(&statement)?;
+        if let Some(sql) = converted(&sql, &statement) {
+            statement = client.prepare(&sql).await.map_err(failed)?;
+        }
+        let key_columns = key_columns.to_vec();
+        let question = Self { statement, columns, key_columns, keys, tells, rows: config.rows };
+        question.ask(client, &[]).await.map_err(|error| postgres_error("cannot look up", error))?;
+        Ok(question)
+    }
+
+    /// The values of a key as they travel; none when no row can have it.
+    pub(super) fn parts(&self, key: &Key) -> Result<Option<Vec<Part>>, Error> {
+        let parts = key.iter().zip(&self.keys).zip(&self.key_columns);
+        parts.map(|((value, of), name)| of.part(value).map_err(|error| error.in_field(name))).collect()
+    }
+
+    /// Whether each key has a value for each key column.
+    pub(super) fn check(&self, keys: &[Key]) -> Result<(), Error> {
+        match keys.iter().find(|key| key.len() != self.keys.len()) {
+            None => Ok(()),
+            Some(key) => {
+                let columns = list(names(&self.key_columns));
+                let message = format!("a key has {} values for the columns {columns}", key.len());
+                Err(Error::new(ErrorKind::Config, message))
+            }
+        }
+    }
+
+    pub(super) async fn ask(&self, client: &Client, asked: &[&[Part]]) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let column = |(at, of): (usize, &KeyType)| of.column(asked.iter().filter_map(|parts| parts.get(at).cloned()));
+        let columns: Vec<Column> = self.keys.iter().enumerate().map(column).collect();
+        let parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
+            columns.iter().map(|column| &**column as &(dyn tokio_postgres::types::ToSql + Sync)).collect();
+        client.query(&self.statement, &parameters).await
+    }
+
+    /// What the rows say about each of the keys asked for, in their order.
+    pub(super) fn answers(&self, rows: &[Row], asked: &[&[Part]]) -> Result<Vec<Answer>, Error> {
+        let mut found: Vec<Vec<Value>> = vec![Vec::new(); asked.len()];
+        match self.tells {
+            Tells::Number => {
+                for row in rows {
+                    let number: i64 = row.try_get(0).map_err(unread)?;
+                    let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+                    if let Some(found) = index.and_then(|index| found.get_mut(index)) {
+                        found.push(self.record(row)?);
+                    }
+                }
+            }
+            Tells::Key => {
+                let mut row_of: HashMap<Part, &Row> = HashMap::with_capacity(rows.len());
+                for row in rows {
+                    row_of.insert(self.key(row)?, row);
+                }
+                for (parts, found) in asked.iter().zip(&mut found) {
+                    if let Some(row) = parts.first().and_then(|part| row_of.get(part)) {
+                        found.push(self.record(row)?);
+                    }
+                }
+            }
+        }
+        Ok(found.into_iter().map(|rows| self.answer(rows)).collect())
+    }
+
+    fn key(&self, row: &Row) -> Result<Part, Error> {
+        let Json(value) = row.try_get(0).map_err(unread)?;
+        Ok(match value {
+            Value::String(text) => Part::Text(text),
+            number => Part::Integer(number.as_i64().unwrap_or_default()),
+        })
+    }
+
+    fn record(&self, row: &Row) -> Result<Value, Error> {
+        let mut record = Record::with_capacity(self.columns.len());
+        for (index, name) in self.columns.iter().enumerate() {
+            let Json(value) = row.try_get(index + 1).map_err(|error| unread(error).in_field(name))?;
+            record.insert(name.clone(), value);
+        }
+        Ok(Value::Object(record))
+    }
+
+    fn answer(&self, mut rows: Vec<Value>) -> Answer {
+        let too_many = |most: &str| {
+            let message = format!("there are more rows for the key than {most}; see `rows`");
+            Err(Error::new(ErrorKind::Query, message))
+        };
+        match self.rows {
+            _ if rows.is_empty() => Ok(None),
+            Rows::First => Ok(Some(rows.swap_remove(0))),
+            Rows::Error if rows.len() > 1 => too_many("one"),
+            Rows::Error => Ok(rows.pop()),
+            Rows::All if rows.len() > ROWS_MAX => too_many(&ROWS_MAX.to_string()),
+            Rows::All => Ok(Some(Value::Array(rows))),
+        }
+    }
+}
+
+impl Draft {
+    fn of_table(table: &Table, config: &PostgresLookupConfig, key_columns: &[String]) -> Result<Self, Error> {
+        let all = || table.columns.iter().map(|column| column.name.clone()).collect();
+        let columns: Vec<String> = config.columns.clone().unwrap_or_else(all);
+        for name in &columns {
+            table.column(name, "")?;
+        }
+        let key: Vec<_> =
+            key_columns.iter().map(|name| table.column(name, " to be its key")).collect::<Result<_, _>>()?;
+        let keys: Vec<_> = key.iter().map(|column| KeyType::of_column(&column.base_type)).collect();
+        let select: String = columns.iter().map(|name| format!(", inflight_table.{}", quoted(name))).collect();
+        let from = format!("from {} as inflight_table", table.sql_name());
+        if let ([column], [of @ (KeyType::Integer { .. } | KeyType::Text)], true) =
+            (key.as_slice(), keys.as_slice(), config.rows != Rows::All)
+            && column.is_unique
+        {
+            let (name, array) = (quoted(&column.name), of.array(1));
+            let sql = format!(
+                "select inflight_table.{name} as inflight_key{select} {from} where inflight_table.{name} = any({array})"
+            );
+            return Ok(Self { sql, keys, tells: Tells::Key });
+        }
+        let matches = key_columns.iter().enumerate();
+        let matches: Vec<_> =
+            matches.map(|(at, name)| format!("inflight_table.{} = inflight_keys.k{}", quoted(name), at + 1)).collect();
+        let select = select.trim_start_matches(", ");
+        Ok(Self::of_each(&format!("select {select} {from} where {}", matches.join(" and ")), keys, config.rows))
+    }
+
+    async fn of_query(
+        client: &Client,
+        query: &str,
+        config: &PostgresLookupConfig,
+        key_columns: &[String],
+    ) -> Result<Self, Error> {
+        let query = query.trim_end().trim_end_matches(';');
+        let mut used = vec![false; key_columns.len()];
+        let numbered = replaced(query, |name| {
+            let position = key_columns.iter().position(|column| column == name);
+            let position = position.ok_or_else(|| unknown("key column for the parameter", name, key_columns))?;
+            used[position] = true;
+            Ok(format!("${}", position + 1))
+        })?;
+        if let Some(unused) = used.iter().position(|used| !used) {
+            let name = &key_columns[unused];
+            let message = format!("the query does not use the key column \"{name}\"; put ${name} in its `where`");
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        // By itself first: the server says of which types the parameters are, and what is wrong in the user's own words.
+        let failed = |error| postgres_error("cannot prepare the query", error);
+        let statement = client.prepare(&numbered).await.map_err(failed)?;
+        if statement.columns().is_empty() {
+            let message = "the query gives no rows back; a lookup needs a `select`";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let keys: Vec<_> = statement.params().iter().map(KeyType::of_parameter).collect();
+        let inner = replaced(query, |name| {
+            let position = key_columns.iter().position(|column| column == name).unwrap_or_default();
+            Ok::<_, Error>(format!("inflight_keys.k{}", position + 1))
+        })?;
+        Ok(Self::of_each(&inner, keys, config.rows))
+    }
+
+    /// A statement that does a `select` for each of the keys, which are `inflight_keys.k1` and so on in it.
+    fn of_each(select: &str, keys: Vec<KeyType>, rows: Rows) -> Self {
+        let arrays: Vec<_> = keys.iter().enumerate().map(|(at, of)| of.array(at + 1)).collect();
+        let names: String = (1..=keys.len()).map(|number| format!("k{number}, ")).collect();
+        // One more than wanted shows that there are too many.
+        let most = match rows {
+            Rows::First => 1,
+            Rows::Error => 2,
+            Rows::All => ROWS_MAX + 1,
+        };
+        // The line ends keep a comment at the end of the query to itself.
+        let sql = format!(
+            "select inflight_keys.n as inflight_key, inflight_rows.* from unnest({}) with ordinality \
+             as inflight_keys ({names}n), lateral (select * from (\n{select}\n) as inflight_select limit {most}) \
+             as inflight_rows",
+            arrays.join(", ")
+        );
+        Self { sql, keys, tells: Tells::Number }
+    }
+}
+
+/// The same statement with the values of types that are not read here as JSON, if there are such.
+fn converted(sql: &str, statement: &Statement) -> Option<String> {
+    if statement.columns().iter().all(|column| is_read(column.type_())) {
+        return None;
+    }
+    let columns = statement.columns().iter().map(|column| match (quoted(column.name()), is_read(column.type_())) {
+        (name, true) => name,
+        (name, false) => format!("to_json({name}) as {name}"),
+    });
+    Some(format!("select {} from ({sql}) as inflight_answers", columns.collect::<Vec<_>>().join(", ")))
+}
+
+fn answer_columns(statement: &Statement) -> Result<Vec<String>, Error> {
+    let columns: Vec<String> = statement.columns().iter().skip(1).map(|column| column.name().to_owned()).collect();
+    match columns.iter().enumerate().find(|(at, name)| columns[..*at].contains(name)) {
+        None => Ok(columns),
+        Some((_, twice)) => {
+            let message = format!("the query answers with two columns \"{twice}\"; rename one with `as`");
+            Err(Error::new(ErrorKind::Config, message))
+        }
+    }
+}
+
+fn unread(error: tokio_postgres::Error) -> Error {
+    Error::new(ErrorKind::Malformed, format!("cannot read an answer: {error}")).caused_by(error)
+}
