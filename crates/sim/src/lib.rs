@@ -1,4 +1,4 @@
-//! The proof of `inflight-core`: a hostile world in virtual time, made from one seed.
+//! The proof of `inflight-core`: a hostile world in virtual time, made from one seed. That of crashes and checkpoints is in [`recovery`].
 //!
 //! [`run`] makes a [`Scenario`] from a seed and lives through it: a source, a service that answers, fails, hangs, answers twice or
 //! too late, a consumer that is slow, a host that crashes and restores. Everything the queue does is
@@ -17,6 +17,8 @@
 //! INFLIGHT_SEEDS=1000000 INFLIGHT_SEED=7 cargo test --release -p inflight-sim seeds
 //! cargo run --release -p inflight-sim -- --seeds 10000000         a long run, with seeds per second
 //! cargo run --release -p inflight-sim -- --seed 7 --trace         one seed, step by step
+//! INFLIGHT_CRASH_SEEDS=1000 INFLIGHT_CRASHES=100 cargo test --release -p inflight-sim --test recovery
+//! INFLIGHT_SEED=7 INFLIGHT_CRASH=40 cargo test --release -p inflight-sim --test recovery one_trial -- --ignored --nocapture
 //! ```
 //!
 //! # Where is what

@@ -63,7 +63,7 @@ pub struct Trial {
 }
 
 /// How a trial went that broke no rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Steps and operations of the first life: there can be a crash at each.
     pub events: u64,
@@ -73,6 +73,10 @@ pub struct Report {
     pub crashes: u64,
     /// How many lives went on from a checkpoint.
     pub restored: u64,
+    /// How many records were carried into them.
+    pub carried: u64,
+    /// How many records they were told to be in the output already.
+    pub recorded: u64,
     /// Checkpoints that were completed, in all lives.
     pub epochs: u64,
     /// Of the trace, if it was hashed.
@@ -124,7 +128,7 @@ impl Laboratory {
         let world = Shared::new(Arc::clone(&scenario), Tracer::new(trace));
         let mut rng = Rng::new(seed ^ crash.unwrap_or_default() << 32);
         let mut disk = SimulatedDisk::new(rng.next());
-        let mut report = Report { events: 0, steps: 0, crashes: 0, restored: 0, epochs: 0, hash: 0 };
+        let mut report = Report { events: 0, steps: 0, crashes: 0, ..Report::default() };
         let mut fails_at = crash;
         loop {
             let media = Media { disk: disk.clone(), world: world.clone(), fault };
@@ -166,7 +170,7 @@ impl Laboratory {
             .map_err(|error| Violation { rule: "the folder opens when there is power", what: error.to_string() })?;
         let world = world.lock();
         report.restored = world.history.runs.iter().filter(|run| run.from.is_some()).count() as u64;
-        report.epochs = world.epochs;
+        (report.epochs, report.carried, report.recorded) = (world.epochs, world.carried, world.all_recorded);
         report.hash = world.tracer.hash();
         check::check(&scenario, &world.history, &found.output)?;
         Ok(report)

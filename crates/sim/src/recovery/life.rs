@@ -80,9 +80,8 @@ impl Life<'_> {
         let mut world = self.world.lock();
         world.begin_run(found.from, self.workers);
         let read = found.positions.iter().filter_map(|(partition, at)| Some((*partition, at.parse().ok()?)));
-        let mut arrived: BTreeMap<u32, u64> = BTreeMap::new();
-        found.output.iter().for_each(|record| *arrived.entry(record.id().partition).or_default() += 1);
-        world.place(read.collect(), arrived);
+        let recorded = found.restored.iter().flat_map(|restored| &restored.recorded).map(Row::id);
+        world.place(&read.collect(), found.output.iter().map(Row::id), recorded.collect());
     }
 
     /// Workers and writer, one at a time; time passes when none of them has anything to do.

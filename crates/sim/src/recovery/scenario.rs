@@ -29,6 +29,8 @@ pub struct Scenario {
     pub every: Duration,
     /// A writer of its own, with room for so many records; none: the sink writes by itself.
     pub writer: Option<usize>,
+    /// The writer makes each record durable at once, and the next run is told of those behind the checkpoint.
+    pub journal: bool,
     /// All runs have one worker.
     pub alone: bool,
 }
@@ -82,7 +84,13 @@ impl Scenario {
         let batched = rng.one_in(3);
         // Everything else is measured by it, or there would be thousands of epochs.
         let every = Duration::from_millis(rng.pick(&[1, 2, 20, 500]));
-        let partitions = (0..rng.within(1, 3)).map(|_| if rng.one_in(12) { 0 } else { rng.within(1, 12) }).collect();
+        // The pipeline deals 64 records of a partition to one worker before it comes to the next.
+        let records = |rng: &mut Rng| match rng.below(12) {
+            0 => 0,
+            1 => rng.within(60, 140),
+            _ => rng.within(1, 12),
+        };
+        let partitions = (0..rng.within(1, 3)).map(|_| records(rng)).collect();
         let stages = (0..rng.within(1, 2)).map(|_| {
             let steps = if rng.one_in(3) { 2 } else { 1 };
             (0..steps).map(|_| Step::new(rng, batched, every)).collect()
@@ -97,6 +105,7 @@ impl Scenario {
             every,
             writer: (!rng.one_in(3)).then(|| rng.pick(&[1, 4, 64])),
             alone: rng.one_in(6),
+            journal: rng.one_in(4),
         }
     }
 

@@ -19,6 +19,10 @@ pub struct Search {
     pub crashes: u64,
     /// Runs that went on from a checkpoint.
     pub restored: u64,
+    /// Records that were carried into those.
+    pub carried: u64,
+    /// Records that those were told to be in the output already.
+    pub recorded: u64,
     /// Checkpoints that were completed.
     pub epochs: u64,
     /// Steps of workers and operations on disks.
@@ -76,6 +80,8 @@ impl Search {
         let report = laboratory.run(trial).map_err(|violation| Failure { seed, crash, violation })?;
         self.crashes += report.crashes;
         self.restored += report.restored;
+        self.carried += report.carried;
+        self.recorded += report.recorded;
         self.epochs += report.epochs;
         self.steps += report.steps;
         Ok(report.events)
@@ -84,11 +90,11 @@ impl Search {
 
 impl fmt::Display for Search {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seeds, exhausted, trials, crashes, restored, epochs, steps, took, .. } = self;
+        let Self { seeds, exhausted, trials, crashes, restored, carried, recorded, epochs, steps, took, .. } = self;
         write!(
             f,
-            "{seeds} seeds, {exhausted} of them with a crash at every step; {trials} trials, {crashes} crashes, \
-             {restored} runs from a checkpoint, {epochs} checkpoints, {steps} steps, in {took:.1?}"
+            "{seeds} seeds, {exhausted} of them with a crash at every step: {trials} trials, {crashes} crashes, {epochs} checkpoints; \
+             {restored} runs from a checkpoint, with {carried} records carried and {recorded} recorded; {steps} steps, in {took:.1?}"
         )
     }
 }

@@ -41,8 +41,9 @@ impl Source<Record> for Numbers {
             self.waker.wake_by_ref();
             return Produced::Nothing;
         }
+        let all: u64 = self.partitions.values().map(|(_, all)| all).sum();
         let mut records = Vec::new();
-        for _ in 0..self.rng.within(1, most.min(12)) {
+        for _ in 0..self.rng.within(1, most.min(if all > 60 { 40 } else { 12 })) {
             let partition = self.rng.pick(&open);
             if let Some((read, _)) = self.partitions.get_mut(&partition).filter(|(read, all)| read < all) {
                 *read += 1;

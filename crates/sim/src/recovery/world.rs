@@ -1,7 +1,7 @@
 //! What is outside of the pipeline and sees it: the power, the services that are called, who counts records. What can be checked at once is
 //! checked here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,10 +29,14 @@ pub(super) struct World {
     pub(super) violation: Option<Violation>,
     /// How many were completed.
     pub(super) epochs: u64,
+    /// How many records were carried into runs, and how many they were told to be in the output.
+    pub(super) carried: u64,
+    pub(super) all_recorded: u64,
     power: Power,
-    /// How many records of each partition have been read, and have arrived.
-    read: BTreeMap<u32, u64>,
-    arrived: BTreeMap<u32, u64>,
+    /// How many records of each partition have been read and have not arrived, but for those that are recorded.
+    outstanding: BTreeMap<u32, i64>,
+    /// What the sink has already got, as this run was told.
+    recorded: BTreeSet<Id>,
     /// The last record of a key that a call was made for in this run, by step, key and partition.
     called: BTreeMap<(u32, u64, u32), u64>,
     /// How many calls of a key are on the wire, by step and key.
@@ -56,9 +60,11 @@ impl Shared {
             tracer,
             violation: None,
             epochs: 0,
+            carried: 0,
+            all_recorded: 0,
             power: Power { events: 0, fails_at: None, on: true },
-            read: BTreeMap::new(),
-            arrived: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            recorded: BTreeSet::new(),
             called: BTreeMap::new(),
             on_the_wire: BTreeMap::new(),
         })))
@@ -116,28 +122,42 @@ impl World {
         }
     }
 
-    /// What the output and the checkpoint say when a run begins.
-    pub(super) fn place(&mut self, read: BTreeMap<u32, u64>, arrived: BTreeMap<u32, u64>) {
-        (self.read, self.arrived) = (read, arrived);
+    /// What is known when a run begins: of each partition how far it was read, which records the output has, and what is recorded besides.
+    pub(super) fn place(
+        &mut self,
+        read: &BTreeMap<u32, u64>,
+        output: impl Iterator<Item = Id>,
+        recorded: BTreeSet<Id>,
+    ) {
+        self.recorded = recorded;
+        self.outstanding = read.iter().map(|(partition, read)| (*partition, *read as i64)).collect();
+        let known = self.recorded.iter().filter(|id| Some(&id.number) <= read.get(&id.partition));
+        for id in known.copied().chain(output) {
+            *self.outstanding.entry(id.partition).or_default() -= 1;
+        }
+        self.carried += self.outstanding.values().sum::<i64>().max(0) as u64;
+        self.all_recorded += self.recorded.len() as u64;
     }
 
     /// A source is asked for records.
     pub(super) fn asked(&mut self, partitions: impl Iterator<Item = u32>, most: u64) {
-        let count = |counts: &BTreeMap<u32, u64>, partition| counts.get(&partition).copied().unwrap_or_default();
-        let outstanding: u64 =
-            partitions.map(|at| count(&self.read, at).saturating_sub(count(&self.arrived, at))).sum();
+        let outstanding: i64 = partitions.filter_map(|partition| self.outstanding.get(&partition)).sum();
         let credits = self.scenario.credits;
-        self.check(outstanding + most <= credits, "no more records on their way than credits", || {
+        self.check(outstanding + most as i64 <= credits as i64, "no more records on their way than credits", || {
             format!("{outstanding} are, and up to {most} more are asked for; {credits} credits")
         });
     }
 
     pub(super) fn has_read(&mut self, id: Id) {
-        self.read.insert(id.partition, id.number);
+        if !self.recorded.contains(&id) {
+            *self.outstanding.entry(id.partition).or_default() += 1;
+        }
     }
 
     pub(super) fn has_arrived(&mut self, id: Id) {
-        *self.arrived.entry(id.partition).or_default() += 1;
+        if !self.recorded.contains(&id) {
+            *self.outstanding.entry(id.partition).or_default() -= 1;
+        }
         self.note(format_args!("{} {} arrives", id.partition, id.number));
     }
 
@@ -173,6 +193,8 @@ impl World {
         }
         let now = self.now;
         self.note(format_args!("{now:?} step {step} calls for {} {}", id.partition, id.number));
+        let is_new = !self.recorded.contains(&id);
+        self.check(is_new, "what the sink has got is not called for", || format!("{id:?} in step {step}"));
         let scenario = Arc::clone(&self.scenario);
         let call = self.history.begin_call(id, step, self.now);
         if let Some(plan) = scenario.steps().nth(step as usize) {

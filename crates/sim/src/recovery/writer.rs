@@ -28,6 +28,7 @@ pub(super) struct Writer {
     jobs: VecDeque<Job>,
     /// Of the output.
     length: u64,
+    journal: bool,
     completed: Option<u64>,
     /// Of the worker with the sink.
     pub(super) waker: Option<Waker>,
@@ -67,6 +68,8 @@ impl Writer {
         let found = store.latest()?.checkpoint;
         store.start(found.as_ref().map(Checkpoint::mark))?;
         let length = found.as_ref().and_then(|found| found.sinks.get(LENGTH)?.parse().ok()).unwrap_or(0);
+        let journal = media.world.lock().scenario.journal;
+        let recorded = if journal { recorded(&media, length) } else { Vec::new() };
         let output = cut_back(&mut media, length).map_err(|source| Error::Io {
             doing: "cut back",
             place: OUTPUT.into(),
@@ -76,9 +79,19 @@ impl Writer {
         let epoch = found.as_ref().map(|found| found.epoch);
         let complete = found.as_ref().is_some_and(|found| found.complete);
         let length = output.len() as u64;
-        let writer =
-            Self { store, world, run, jobs: VecDeque::new(), length, completed: epoch, waker: None, complete, media };
-        Ok((writer, Found::new(found, &output)))
+        let writer = Self {
+            store,
+            world,
+            run,
+            jobs: VecDeque::new(),
+            length,
+            completed: epoch,
+            waker: None,
+            complete,
+            journal,
+            media,
+        };
+        Ok((writer, Found::new(found, &output, recorded)))
     }
 
     /// How many records wait to be written.
@@ -117,6 +130,9 @@ impl Writer {
             Job::Rows(rows) => {
                 let text: String = rows.iter().map(Record::line).collect();
                 self.media.append(OUTPUT, text.as_bytes()).map_err(io)?;
+                if self.journal {
+                    self.media.sync(OUTPUT).map_err(io)?;
+                }
                 self.length += text.len() as u64;
             }
             Job::Sync(cut) => {
@@ -163,17 +179,25 @@ impl Writer {
 }
 
 impl Found {
-    fn new(checkpoint: Option<Checkpoint>, output: &[u8]) -> Self {
+    fn new(checkpoint: Option<Checkpoint>, output: &[u8], recorded: Vec<Record>) -> Self {
         let text = String::from_utf8_lossy(output);
         let output = text.lines().map(|line| Record::parse(line).unwrap_or_else(Record::torn)).collect();
         let Some(Checkpoint { epoch, partitions, facts, carried, complete, .. }) = checkpoint else {
             return Self { from: None, restored: None, positions: BTreeMap::new(), output, complete: false };
         };
         let run = facts.get(RUN).and_then(|run| run.parse().ok()).unwrap_or_default();
-        let restored = Restored { epoch, carried, from_the_first_stage: false, recorded: Vec::new() };
+        let restored = Restored { epoch, carried, from_the_first_stage: false, recorded };
         let positions = partitions.into_iter().filter_map(|(name, at)| Some((name.parse().ok()?, at)));
         Self { from: Some((run, epoch)), restored: Some(restored), positions: positions.collect(), output, complete }
     }
+}
+
+/// What reached the output after the checkpoint: whole lines, up to the first that is none.
+fn recorded(media: &Media, length: u64) -> Vec<Record> {
+    let output = media.read(OUTPUT).unwrap_or_default();
+    let later = String::from_utf8_lossy(output.get(length as usize..).unwrap_or_default()).into_owned();
+    let lines = later.split_inclusive('\n').map_while(|line| Record::parse(line.strip_suffix('\n')?));
+    lines.collect()
 }
 
 /// The output as the checkpoint knows it, durably so.

@@ -6,11 +6,35 @@ use inflight_sim::recovery::{Laboratory, Trial, search};
 
 use crate::number;
 
+/// In a debug build a trial takes longer.
+const SEEDS: u64 = if cfg!(debug_assertions) { 10 } else { 120 };
+
+/// Of each seed.
+const CRASHES: u64 = 15;
+
+/// With a crash at every step.
+const WHOLE_SEEDS: u64 = if cfg!(debug_assertions) { 1 } else { 4 };
+
 #[test]
 fn no_crash_breaks_a_rule() {
-    let search =
-        search(number("INFLIGHT_SEED", 0), number("INFLIGHT_CRASH_SEEDS", 20), number("INFLIGHT_CRASHES", 40), None);
+    let search = search(
+        number("INFLIGHT_SEED", 0),
+        number("INFLIGHT_CRASH_SEEDS", SEEDS),
+        number("INFLIGHT_CRASHES", CRASHES),
+        None,
+    );
     println!("{search}");
+    if let Some(failure) = search.failure {
+        panic!("{failure}");
+    }
+    assert!(search.carried > 0 && search.recorded > 0, "the world is too friendly");
+}
+
+#[test]
+fn no_crash_at_any_step_breaks_a_rule() {
+    let search = search(1_000_000, WHOLE_SEEDS, u64::MAX, None);
+    println!("{search}");
+    assert_eq!(search.exhausted, WHOLE_SEEDS);
     if let Some(failure) = search.failure {
         panic!("{failure}");
     }
@@ -19,7 +43,7 @@ fn no_crash_breaks_a_rule() {
 #[test]
 fn a_trial_runs_the_same_way_twice() {
     let mut laboratory = Laboratory::new();
-    for seed in 0..20 {
+    for seed in 0..number("INFLIGHT_CRASH_SEEDS", SEEDS) / 3 {
         let mut run =
             |crash| laboratory.run(Trial { crash, trace: Trace::Hash, ..Trial::new(seed) }).expect("no rule is broken");
         let first = run(None);

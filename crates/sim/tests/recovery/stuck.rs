@@ -31,6 +31,7 @@ fn stuck(order: Order) -> Scenario {
         every: Duration::from_secs(1),
         writer: Some(64),
         alone: false,
+        journal: false,
     }
 }
 
