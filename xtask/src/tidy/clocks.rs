@@ -13,6 +13,7 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/timely/src/cluster/",    // how long others may take
             "crates/cli/src/run/",           // latencies, for the summary
             "crates/cli/src/progress.rs",    // rates, for people
+            "crates/cli/src/checkpoints.rs", // how old they are
             "crates/sim/src/search.rs",      // how long a search took
         ],
     ),

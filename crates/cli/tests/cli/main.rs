@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod check;
+mod checkpoints;
 mod commands;
 mod databases;
 mod explain;
