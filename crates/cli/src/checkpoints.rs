@@ -27,7 +27,8 @@ pub(crate) fn checkpoints(args: &CheckpointsArgs) -> anyhow::Result<(String, Exi
         Look::List { .. } => (folder.table(), Exit::Done),
         Look::Show { checkpoint, .. } => {
             let (listed, checkpoint) = folder.readable(checkpoint.as_deref())?;
-            let text = if args.json { folder.header_json(listed, checkpoint) } else { folder.header(listed, checkpoint) };
+            let text =
+                if args.json { folder.header_json(listed, checkpoint) } else { folder.header(listed, checkpoint) };
             (text, Exit::Done)
         }
         Look::Verify { checkpoint, .. } => {
@@ -49,7 +50,10 @@ fn read(dir: &Path) -> anyhow::Result<Listing> {
             1 => "its one file is none of ours".to_owned(),
             files => format!("none of its {} files is ours", grouped(files as u64)),
         };
-        bail!("{}: not a folder of checkpoints: {there}; name the folder that `checkpoint: {{ dir: ... }}` names", dir.display());
+        bail!(
+            "{}: not a folder of checkpoints: {there}; name the folder that `checkpoint: {{ dir: ... }}` names",
+            dir.display()
+        );
     }
     Ok(listing)
 }
@@ -103,7 +107,8 @@ impl Shown<'_> {
     /// Everything that one checkpoint says, but for what it carries.
     fn header(&self, listed: &Listed, checkpoint: &Checkpoint) -> String {
         let mut text = format!("{}: {}\n", listed.name, self.state(listed));
-        let carried = format!("{} records in {}", grouped(checkpoint.carried_records as u64), bytes(listed.carried_bytes));
+        let carried =
+            format!("{} records in {}", grouped(checkpoint.carried_records as u64), bytes(listed.carried_bytes));
         let rows = [
             ["epoch".to_owned(), format!("{}, by run {}", checkpoint.epoch, checkpoint.generation)],
             ["created".to_owned(), format!("{} ({} ago)", checkpoint.created, self.age(checkpoint))],
@@ -180,7 +185,8 @@ impl Shown<'_> {
     }
 
     fn json(&self) -> String {
-        let damaged = |damaged: &inflight_timely::checkpoint::Damaged| json!({ "name": damaged.name, "flaw": damaged.flaw });
+        let damaged =
+            |damaged: &inflight_timely::checkpoint::Damaged| json!({ "name": damaged.name, "flaw": damaged.flaw });
         pretty(&json!({
             "dir": self.dir.to_string_lossy(),
             "next": self.listing.next.map(|Mark { epoch, generation }| json!({ "epoch": epoch, "run": generation })),
@@ -215,8 +221,15 @@ impl Shown<'_> {
         // Those that lead to now come first.
         self.listing.checkpoints.iter().find(is_asked).ok_or_else(|| {
             let epochs: Vec<_> = self.listing.checkpoints.iter().map(|listed| listed.mark.epoch.to_string()).collect();
-            let there = if epochs.is_empty() { "there is none".to_owned() } else { format!("there are epochs {}", epochs.join(", ")) };
-            anyhow!("{}: no checkpoint {asked}; {there}; name an epoch, or a file as `list --json` does", self.dir.display())
+            let there = if epochs.is_empty() {
+                "there is none".to_owned()
+            } else {
+                format!("there are epochs {}", epochs.join(", "))
+            };
+            anyhow!(
+                "{}: no checkpoint {asked}; {there}; name an epoch, or a file as `list --json` does",
+                self.dir.display()
+            )
         })
     }
 
