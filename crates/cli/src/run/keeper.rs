@@ -120,7 +120,7 @@ pub(super) fn read(partitions: &[(String, String)]) -> Result<Read, String> {
     for (_, at) in partitions {
         // Without a position it has not been begun.
         let reached = if at.is_empty() { Reached::default() } else { Reached::read(at)? };
-        read = Read { records: read.records + reached.records(), all: read.all && reached.ended };
+        read = Read { records: read.records + reached.records(), all: read.all && reached.is_done() };
     }
     Ok(read)
 }

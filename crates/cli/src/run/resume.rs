@@ -173,7 +173,7 @@ fn open_all(
 ) -> anyhow::Result<Start> {
     let is_open = |partition: &&Partition| {
         let reached = partition.position.as_deref().and_then(|at| Reached::read(at).ok());
-        !reached.is_some_and(|reached| reached.ended)
+        !reached.is_some_and(|reached| reached.is_done())
     };
     let mut opened = None;
     if let Some(first) = partitions.iter().find(is_open).cloned() {
