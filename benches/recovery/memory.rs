@@ -20,7 +20,9 @@ const IN_FLIGHT: usize = 10_000;
 
 pub(crate) fn print(effort: &Effort) {
     let records = effort.records;
-    println!("\n### Memory over {records} records, 1 % of the look-ups take 1 s, a checkpoint every second, one worker\n");
+    println!(
+        "\n### Memory over {records} records, 1 % of the look-ups take 1 s, a checkpoint every second, one worker\n"
+    );
     println!("| records | resident MiB |");
     println!("|---|---|");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();

@@ -57,6 +57,10 @@ impl Servers {
     /// Starts all of them, each in a folder of its own under `target`; says aloud which could not be.
     pub(crate) fn start(target: &Path) -> Self {
         let (mut running, mut missing) = (Vec::new(), Vec::new());
+        if let Err(why) = network_tools() {
+            eprintln!("\n!!! No networks of our own: {why}\n!!! Tests that cut one are SKIPPED.\n");
+            missing.push(format!("no network was cut: {why}"));
+        }
         for server in &SERVERS {
             let started = Ground::prepare(target, server.name).and_then(|ground| {
                 let leave_nothing = |_: &String| drop(fs::remove_dir_all(&ground.folder));
@@ -208,6 +212,12 @@ fn wait_until(time: Duration, mut is_so: impl FnMut() -> bool) -> bool {
         std::thread::sleep(GLANCE);
     }
     true
+}
+
+/// The program that makes several hosts of one machine, for the tests that cut the network between them.
+fn network_tools() -> Result<(), String> {
+    let is_there = || Command::new("ip").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
+    if is_there() { Ok(()) } else { install("iproute2") }
 }
 
 /// Installs a package of Debian, which only root can; if it is not found, once more with fresh lists of packages.

@@ -56,6 +56,51 @@ pub enum Command {
         #[arg(long)]
         rebuild: bool,
     },
+    /// Look at a folder of checkpoints: what is in it, how old, and whether it is whole. Changes nothing.
+    #[command(after_help = CHECKPOINTS_HELP)]
+    Checkpoints(CheckpointsArgs),
+}
+
+const CHECKPOINTS_HELP: &str = "\
+Examples:
+  inflight checkpoints list state        one line for each checkpoint
+  inflight checkpoints show state        positions, sinks and counts of the one a restart would use
+  inflight checkpoints show state 41     those of epoch 41
+  inflight checkpoints verify state      exit code 1 if any is damaged";
+
+/// What `checkpoints` takes.
+#[derive(Debug, Args)]
+pub struct CheckpointsArgs {
+    /// What to look at.
+    #[command(subcommand)]
+    pub look: Look,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// How to look at a folder of checkpoints.
+#[derive(Debug, Subcommand)]
+pub enum Look {
+    /// One line for each checkpoint: epoch, run, age, size, records carried, and whether it is valid.
+    List {
+        /// The folder of checkpoints.
+        dir: PathBuf,
+    },
+    /// What a checkpoint says: positions in the source, states of the sinks, counts, the pipeline.
+    Show {
+        /// The folder of checkpoints.
+        dir: PathBuf,
+        /// Its epoch or the name of its file; otherwise the one that a restart would use.
+        checkpoint: Option<String>,
+    },
+    /// Read every checkpoint and compare its checksums. Ends with 1 when one is damaged, and says which one a restart would use.
+    Verify {
+        /// The folder of checkpoints.
+        dir: PathBuf,
+        /// Only this one: its epoch or the name of its file.
+        checkpoint: Option<String>,
+    },
 }
 
 const RUN_HELP: &str = "\

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use inflight_connectors::file::FileSinkConfig;
+
 use crate::args::RunArgs;
 use crate::file::{Hosts, STANDARD};
-use crate::pipeline::{Checkpoint, Cluster, Pipeline, WORKERS_MAX};
+use crate::pipeline::{Checkpoint, Cluster, Pipeline, Sink, WORKERS_MAX};
 
 /// Puts what the command line says into the pipeline.
 ///
@@ -19,7 +21,13 @@ pub(crate) fn change(pipeline: &mut Pipeline, args: &RunArgs) -> Result<(), Stri
         }
         pipeline.workers = workers;
     }
-    change_cluster(pipeline, args)
+    change_cluster(pipeline, args)?;
+    if args.limit.is_some() && pipeline.cluster.is_some() {
+        return Err(
+            "--limit is for a single process: several would not know of each other what they have read".to_owned()
+        );
+    }
+    Ok(())
 }
 
 /// Paths of the command line start where it was typed, not at the folder of the file. What has no name that tells its format has that of
@@ -29,14 +37,19 @@ fn change_ends(pipeline: &mut Pipeline, args: &RunArgs) -> Result<(), String> {
         if path == Path::new(STANDARD) {
             pipeline.source.format = pipeline.source.format().ok();
         }
-        pipeline.source.path = path.clone();
+        (pipeline.source.path, pipeline.source.paths) = (path.clone(), Vec::new());
         pipeline.source.check().map_err(|error| format!("--source: {error}"))?;
     }
     if let Some(path) = &args.sink {
+        let mut config = match &pipeline.sink {
+            Sink::File(config) => config.clone(),
+            _ => FileSinkConfig::new(path),
+        };
         if path == Path::new(STANDARD) {
-            pipeline.sink.format = pipeline.sink.format().ok();
+            config.format = config.format().ok();
         }
-        pipeline.sink.path = path.clone();
+        config.path = path.clone();
+        pipeline.sink = Sink::File(config);
         pipeline.sink.check().map_err(|error| format!("--sink: {error}"))?;
     }
     if pipeline.overwrites_its_source() {

@@ -8,6 +8,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command, RunArgs};
 use crate::change::change;
+use crate::checkpoints::checkpoints;
 use crate::exit::Exit;
 use crate::explain::explain;
 use crate::file::LoadError;
@@ -48,6 +49,11 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
                 Some(tables) => print(&tables.to_string()),
                 None => print("the pipeline has no `setup`: there is nothing to build\n"),
             }
+        }
+        Command::Checkpoints(args) => {
+            let (text, exit) = checkpoints(&args)?;
+            print(&text)?;
+            Ok(exit.into())
         }
     }
 }

@@ -16,7 +16,7 @@ pub enum Exit {
     DeadLettered = 3,
     /// 4: stopped before everything in flight was finished; that work will be done again.
     NotDrained = 4,
-    /// 78: the pipeline file is wrong. Nothing was read or written.
+    /// 78: the pipeline file is wrong, or does not fit the checkpoint to go on from. Nothing was read or written.
     BadPipeline = 78,
 }
 
@@ -41,7 +41,7 @@ Exit codes:
   2   the command line is wrong
   3   finished, but records went to the dead letters (only with --strict)
   4   stopped before everything in flight was finished
-  78  the pipeline file is wrong";
+  78  the pipeline file is wrong, or does not fit the checkpoint to go on from";
 
 #[cfg(test)]
 mod tests {

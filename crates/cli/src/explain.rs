@@ -3,10 +3,8 @@
 //! What is printed is a pipeline file again (the plan stands in comments), so it can be kept, compared and run, except
 //! for the secrets.
 
-use std::fmt;
 use std::path::Path;
 
-use inflight_connectors::file::FileSinkConfig;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use serde_saphyr::{FlowMap, FlowSeq};
@@ -14,7 +12,7 @@ use serde_saphyr::{FlowMap, FlowSeq};
 use crate::entries::Entries;
 use crate::fault::listed;
 use crate::file::{Hosts, STANDARD};
-use crate::pipeline::{Checkpoint, Lookup, Pipeline, Step, WORKERS};
+use crate::pipeline::{Checkpoint, Lookup, Pipeline, Sink, Step, WORKERS};
 use crate::units::Period;
 use crate::variables::{HIDDEN, Secrets};
 
@@ -56,9 +54,7 @@ fn normalised(pipeline: &Pipeline) -> anyhow::Result<Value> {
     add("enrich", Value::Object(steps));
     for (name, sink) in [("sink", Some(&pipeline.sink)), ("dead_letter", pipeline.dead_letter.as_ref())] {
         if let Some(sink) = sink {
-            let mut sink = sink.clone();
-            (sink.format, sink.compression) = (Some(sink.format()?), Some(sink.compression()));
-            add(name, end(serde_json::to_value(sink)?, "stdout", &pipeline.folder));
+            add(name, normalised_sink(sink, &pipeline.folder)?);
         }
     }
     if let Some(Checkpoint { dir, every, keep, replay }) = &pipeline.checkpoint {
@@ -85,6 +81,25 @@ fn normalised(pipeline: &Pipeline) -> anyhow::Result<Value> {
     Ok(Value::Object(sections))
 }
 
+fn normalised_sink(sink: &Sink, folder: &Path) -> anyhow::Result<Value> {
+    Ok(match sink.clone() {
+        Sink::File(mut config) => {
+            (config.format, config.compression) = (Some(config.format()?), Some(config.compression()));
+            end(serde_json::to_value(config)?, "stdout", folder)
+        }
+        Sink::Sqlite(mut config) => {
+            config.database = typed(&config.database, folder).into();
+            json!({ "sqlite": without_nulls(serde_json::to_value(config)?) })
+        }
+        Sink::Postgres(mut config) => {
+            if let Some(path) = &mut config.server.sslrootcert {
+                *path = typed(path, folder).into();
+            }
+            json!({ "postgres": without_nulls(serde_json::to_value(config)?) })
+        }
+    })
+}
+
 fn normalised_step(step: &Step, folder: &Path) -> anyhow::Result<Value> {
     let Lookup::Sqlite(config) = &step.lookup;
     let mut config = config.clone();
@@ -107,9 +122,15 @@ fn normalised_step(step: &Step, folder: &Path) -> anyhow::Result<Value> {
 /// A source or sink: standard input and output have a name of their own, and no path.
 fn end(config: Value, standard: &str, folder: &Path) -> Value {
     let mut config = without_nulls(config);
-    let path = config["path"].as_str().unwrap_or_default().to_owned();
-    if path != STANDARD {
-        config["path"] = typed(Path::new(&path), folder).into();
+    if config["path"] != STANDARD {
+        let as_typed = |path: &mut Value| *path = typed(Path::new(path.as_str().unwrap_or_default()), folder).into();
+        match config.get_mut("paths").and_then(Value::as_array_mut) {
+            Some(paths) => paths.iter_mut().for_each(as_typed),
+            None => as_typed(&mut config["path"]),
+        }
+        if let Some(config) = config.as_object_mut() {
+            config.retain(|key, value| key != "path" || *value != "");
+        }
         return json!({ "file": config });
     }
     if let Some(config) = config.as_object_mut() {
@@ -191,8 +212,8 @@ fn plan(pipeline: &Pipeline, normal: &Value) -> Vec<String> {
         }
     }
     lines.push("  |".to_owned());
-    let promised = |sink: &FileSinkConfig| match &pipeline.checkpoint {
-        Some(_) => format!("; {}", Guarantee::of(sink)),
+    let promised = |sink: &Sink| match &pipeline.checkpoint {
+        Some(_) => format!("; {}", sink.guarantee()),
         None => String::new(),
     };
     lines.push(format!("sink      {}{}", end_in_words(&normal["sink"]), promised(&pipeline.sink)));
@@ -230,44 +251,15 @@ fn who_runs_it(pipeline: &Pipeline, normal: &Value) -> Vec<String> {
     lines
 }
 
-/// What a sink holds after crashes, with the reason, in words.
-enum Guarantee {
-    File,
-    Standard,
-    Stream,
-}
-
-impl Guarantee {
-    fn of(sink: &FileSinkConfig) -> Self {
-        // What is there already tells: a pipe or a device is written as it is.
-        match std::fs::metadata(&sink.path) {
-            _ if sink.path == Path::new(STANDARD) => Self::Standard,
-            Ok(there) if !there.is_file() && !there.is_dir() => Self::Stream,
-            _ => Self::File,
-        }
-    }
-}
-
-impl fmt::Display for Guarantee {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File => "exactly once: after a crash, what no checkpoint covers is cut off before the run goes on",
-            Self::Standard => {
-                "at least once: what was written cannot be taken back, so after a crash some of it comes again"
-            }
-            Self::Stream => {
-                "at least once: it is no file, so what was written cannot be taken back, and comes again after a crash"
-            }
-        })
-    }
-}
-
 fn end_in_words(end: &Value) -> String {
     let Some((kind, config)) = end.as_object().and_then(|end| end.iter().next()) else { return String::new() };
-    let words =
-        [&config["path"], &config["format"], &config["compression"]].map(|word| word.as_str().unwrap_or_default());
-    let more: Vec<&str> = words.into_iter().filter(|word| !word.is_empty() && *word != "none").collect();
-    format!("{kind} {}", more.join(", "))
+    let several: Vec<&str> = config["paths"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let words = ["path", "url", "host", "database", "dbname", "format", "compression"];
+    let words = words.map(|word| config[word].as_str().unwrap_or_default());
+    let words = several.into_iter().chain(words).filter(|word| !word.is_empty() && *word != "none");
+    let table = config["table"].as_str().map(|table| format!("table {table}"));
+    let words: Vec<String> = words.map(str::to_owned).chain(table).collect();
+    format!("{kind} {}", words.join(", "))
 }
 
 fn step_in_words(step: &Value) -> String {

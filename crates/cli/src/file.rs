@@ -223,7 +223,7 @@ mod tests {
             "expected a group of keys, such as { name: value }, found the number 1",
             "unknown word `x`",
             "unknown key `snk`",
-            "expected one of file, stdout, found a group of keys",
+            "expected one of file, stdout, sqlite, postgres, found a group of keys",
         ];
         assert_eq!(messages(text), expected);
     }
@@ -245,6 +245,6 @@ mod tests {
     fn standard_input_and_output_are_dashes_to_the_connectors() {
         let sections = parse("p.yaml", MINIMAL).unwrap().sections;
         assert_eq!(sections.source.into_config(), FileSourceConfig::new("-"));
-        assert_eq!(sections.sink.into_config(), FileSinkConfig::new("-"));
+        assert_eq!(sections.sink.into_config(), crate::pipeline::Sink::File(FileSinkConfig::new("-")));
     }
 }

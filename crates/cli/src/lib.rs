@@ -12,6 +12,7 @@
 pub mod advice;
 pub mod args;
 mod change;
+mod checkpoints;
 pub mod commands;
 pub mod compatible;
 mod decode;

@@ -5,11 +5,12 @@
 
 mod checkpoint;
 mod cluster;
+mod sink;
 mod step;
 
 use std::path::{Path, PathBuf};
 
-use inflight_connectors::file::{FileSinkConfig, FileSourceConfig};
+use inflight_connectors::file::FileSourceConfig;
 
 use crate::fault::{Fault, Faults, suggestion};
 use crate::file::{
@@ -21,6 +22,7 @@ use crate::variables::Secrets;
 
 pub use self::checkpoint::{Checkpoint, EVERY, KEEP, KEEP_MAX, KEEP_MIN, NoRecovery};
 pub use self::cluster::{CONNECT_WITHIN, Cluster, PROCESSES_MAX, SILENT_AFTER, WORKERS, WORKERS_MAX};
+pub use self::sink::{Guarantee, Sink};
 use self::step::StepCheck;
 pub use self::step::{
     BACKOFF, BATCH, BATCH_MAX, CAPACITY, CAPACITY_MAX, CONCURRENCY, CONCURRENCY_MAX, DEADLINE_TIMEOUTS, LINGER, Lookup,
@@ -46,9 +48,9 @@ pub struct Pipeline {
     /// Positions in `steps`. Those of one stage are independent; each stage needs results of earlier ones.
     pub stages: Vec<Vec<usize>>,
     /// Where records go; the path `-` is standard output.
-    pub sink: FileSinkConfig,
+    pub sink: Sink,
     /// Where given-up records go. Present when any step says `dead_letter`.
-    pub dead_letter: Option<FileSinkConfig>,
+    pub dead_letter: Option<Sink>,
     /// Recovery; without it a run that was interrupted begins anew.
     pub checkpoint: Option<Checkpoint>,
     /// Worker threads in each process, 1 to [`WORKERS_MAX`].
@@ -122,7 +124,10 @@ impl Pipeline {
 
     /// Whether the sink writes the file that the source reads.
     pub fn overwrites_its_source(&self) -> bool {
-        self.sink.path == self.source.path && self.sink.path != Path::new(STANDARD)
+        let read = self.source.paths.iter().chain([&self.source.path]);
+        let written = [Some(&self.sink), self.dead_letter.as_ref()].into_iter().flatten().filter_map(Sink::path);
+        let written: Vec<&Path> = written.filter(|path| *path != Path::new(STANDARD)).collect();
+        read.into_iter().any(|path| written.contains(&path.as_path()))
     }
 
     fn check_connectors(&self, document: &Document, faults: &mut Vec<Fault>) {
@@ -135,9 +140,9 @@ impl Pipeline {
             }
         };
         check(&["source", "file", "path"], self.source.check());
-        check(&["sink", "file", "path"], self.sink.check());
+        check(&["sink", kind(&self.sink), "path"], self.sink.check());
         if let Some(dead_letter) = &self.dead_letter {
-            check(&["dead_letter", "file", "path"], dead_letter.check());
+            check(&["dead_letter", kind(dead_letter), "path"], dead_letter.check());
         }
         if let Some(setup) = &self.setup {
             check(&["setup", "sqlite", "tables"], setup.load_config().check());
@@ -154,7 +159,7 @@ impl Pipeline {
                 document.fault(&["sink", "file", "path"], "the sink would overwrite the file that the source reads"),
             );
         }
-        if self.dead_letter.as_ref().is_some_and(|dead_letter| dead_letter.path == self.sink.path) {
+        if self.dead_letter.as_ref().is_some_and(|dead_letter| dead_letter.has_place_of(&self.sink)) {
             let fault =
                 document.fault(&["dead_letter", "file", "path"], "dead letters and results would go to the same place");
             faults.push(fault.with_label("give the dead letters a file of their own"));
@@ -197,8 +202,13 @@ impl Pipeline {
 
     fn start_paths_from_folder(&mut self) {
         let Self { folder, source, setup, steps, sink, dead_letter, checkpoint, cluster, .. } = self;
-        let mut paths = vec![&mut source.path, &mut sink.path];
-        paths.extend(dead_letter.as_mut().map(|config| &mut config.path));
+        let mut paths = vec![];
+        if source.paths.is_empty() {
+            paths.push(&mut source.path);
+        }
+        paths.extend(&mut source.paths);
+        paths.extend(sink.paths_mut());
+        paths.extend(dead_letter.as_mut().and_then(Sink::paths_mut));
         if let Some(setup) = setup {
             paths.push(&mut setup.database);
             paths.extend(setup.tables.values_mut().map(|table| &mut table.csv));
@@ -213,6 +223,14 @@ impl Pipeline {
         for path in paths.into_iter().filter(|path| path.as_path() != Path::new(STANDARD)) {
             *path = folder.join(&*path);
         }
+    }
+}
+
+fn kind(sink: &Sink) -> &'static str {
+    match sink {
+        Sink::File(_) => "file",
+        Sink::Sqlite(_) => "sqlite",
+        Sink::Postgres(_) => "postgres",
     }
 }
 
@@ -319,7 +337,7 @@ mod tests {
     fn paths_start_at_the_folder_of_the_file() {
         let pipeline = checked("jobs/p.yaml");
         assert_eq!(pipeline.source.path, Path::new("jobs/in.csv"));
-        assert_eq!(pipeline.sink.path, Path::new("-"));
+        assert_eq!(pipeline.sink.path(), Some(Path::new("-")));
         let setup = pipeline.setup.unwrap();
         assert_eq!(
             (setup.database.as_path(), setup.tables["t"].csv.as_path()),

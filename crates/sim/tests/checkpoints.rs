@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use inflight_sim::{Event, Rng, SimulatedDisk};
 use inflight_timely::checkpoint::{Checkpoint, Disk, Error, Journal, KEEP, Mark, Store, list, recorded};
 
-const SEEDS: u64 = if cfg!(debug_assertions) { 500 } else { 100_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 500 } else { 30_000 };
 
 /// What the folder must hold, as far as those who wrote it were told.
 #[derive(Debug, Default)]

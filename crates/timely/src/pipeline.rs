@@ -194,7 +194,7 @@ pub struct Recovery<R> {
 pub struct Restored<R> {
     /// [`Cut::epoch`].
     pub epoch: u64,
-    /// What [`Cut::encode`] gave.
+    /// What [`Cut::encode`] gave. Empty: nothing was on its way, as before the first epoch, which is 0.
     pub carried: Vec<u8>,
     /// The stages have changed: records that were on their way begin with the first stage again, in the form they had.
     pub from_the_first_stage: bool,

@@ -9,11 +9,13 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
         &["Instant::now", "SystemTime", ".elapsed()"],
         &[
             "crates/inflight/src/clock.rs",
-            "crates/timely/src/pipeline.rs", // where the worker begins
-            "crates/timely/src/cluster/",    // how long others may take
-            "crates/cli/src/run/",           // latencies, for the summary
-            "crates/cli/src/progress.rs",    // rates, for people
-            "crates/sim/src/search.rs",      // how long a search took
+            "crates/timely/src/pipeline/deliver.rs", // when the next epoch may begin, by tokio's clock
+            "crates/timely/src/cluster/",            // how long others may take
+            "crates/cli/src/run.rs",                 // when it began
+            "crates/cli/src/run/",                   // latencies, for the summary
+            "crates/cli/src/progress.rs",            // rates, for people
+            "crates/cli/src/checkpoints.rs",         // how old they are
+            "crates/sim/src/search.rs",              // how long a search took
         ],
     ),
     (&["thread::sleep", "thread::park"], &["crates/cli/src/progress.rs", "crates/timely/src/cluster/"]),

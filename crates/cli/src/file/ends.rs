@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use inflight_connectors::file::{ColumnType, Compression, FileSinkConfig, FileSourceConfig, Format, MAX_LINE_BYTES};
+use inflight_connectors::postgres::PostgresSinkConfig;
+use inflight_connectors::sqlite::SqliteSinkConfig;
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
+
+use crate::pipeline;
 
 /// Where records come from.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -27,6 +31,10 @@ pub enum Sink {
     File(FileSinkConfig),
     /// Standard output.
     Stdout(Stdout),
+    /// A table of an SQLite database.
+    Sqlite(SqliteSinkConfig),
+    /// A table of a PostgreSQL database.
+    Postgres(PostgresSinkConfig),
 }
 
 /// Records from standard input.
@@ -93,17 +101,19 @@ impl Source {
 }
 
 impl Sink {
-    /// The same for the connector, which calls standard output `-`.
-    pub fn into_config(self) -> FileSinkConfig {
+    /// The same as needed: a connector calls standard output `-`.
+    pub fn into_config(self) -> pipeline::Sink {
         match self {
-            Self::File(config) => config,
-            Self::Stdout(stdout) => FileSinkConfig {
+            Self::File(config) => pipeline::Sink::File(config),
+            Self::Sqlite(config) => pipeline::Sink::Sqlite(config),
+            Self::Postgres(config) => pipeline::Sink::Postgres(config),
+            Self::Stdout(stdout) => pipeline::Sink::File(FileSinkConfig {
                 path: STANDARD.into(),
                 format: stdout.format,
                 compression: stdout.compression,
                 delimiter: stdout.delimiter,
                 null: stdout.null,
-            },
+            }),
         }
     }
 }

@@ -73,6 +73,11 @@ impl Pipeline {
             let message = "standard input cannot be read again, so a run cannot go on after a crash".to_owned();
             return Err(NoRecovery { message, remedy: "read a file, or leave `checkpoint` out" });
         }
+        if self.sink.decides() && self.dead_letter.as_ref().is_some_and(super::Sink::decides) {
+            let message =
+                "records and dead letters cannot both go to a database: two transactions cannot be one".to_owned();
+            return Err(NoRecovery { message, remedy: "write one of them to a file" });
+        }
         let dir = plain(&checkpoint.dir);
         let in_the_way = self.files().into_iter().find(|(_, path)| {
             let path = plain(path);
@@ -86,12 +91,11 @@ impl Pipeline {
 
     /// All that the pipeline reads and writes, with what it is.
     fn files(&self) -> Vec<(&'static str, &Path)> {
-        let mut files = vec![
-            ("the pipeline file", Path::new(&self.name)),
-            ("the source", &self.source.path),
-            ("the sink", &self.sink.path),
-        ];
-        files.extend(self.dead_letter.as_ref().map(|sink| ("the sink of the dead letters", sink.path.as_path())));
+        let mut files = vec![("the pipeline file", Path::new(&self.name)), ("the source", &self.source.path)];
+        files.extend(self.source.paths.iter().map(|path| ("the source", path.as_path())));
+        files.extend(self.sink.path().map(|path| ("the sink", path)));
+        let dead_letter = self.dead_letter.as_ref().and_then(super::Sink::path);
+        files.extend(dead_letter.map(|path| ("the sink of the dead letters", path)));
         if let Some(setup) = &self.setup {
             files.push(("a database", &setup.database));
             files.extend(setup.tables.values().map(|table| ("the file of a table", table.csv.as_path())));
@@ -100,7 +104,7 @@ impl Pipeline {
             let super::Lookup::Sqlite(lookup) = &step.lookup;
             ("a database", lookup.database.as_path())
         }));
-        files.retain(|(_, path)| *path != Path::new(STANDARD));
+        files.retain(|(_, path)| *path != Path::new(STANDARD) && !path.as_os_str().is_empty());
         files
     }
 }

@@ -14,12 +14,17 @@ use super::tally::Tally;
 /// The fact of a checkpoint under which counts are kept.
 pub(super) const COUNTS: &str = "counts";
 
+/// The fact of a checkpoint that says by which name a database knows the output.
+pub(super) const OUTPUT: &str = "output";
+
 /// The folder of checkpoints, and what they say besides.
 pub(super) struct Keeper {
     store: Store<Folder>,
     shape: String,
     /// The partitions by index.
     names: Vec<String>,
+    /// What every checkpoint says besides.
+    facts: BTreeMap<String, String>,
     /// What is written behind the last checkpoint, if that is recorded.
     journal: Option<Journal<Folder>>,
     /// The last one, to be followed by one that says that the run is complete.
@@ -38,9 +43,15 @@ pub(super) struct Read {
 
 impl Keeper {
     /// `shape` is that of the pipeline.
-    pub(super) fn new(store: Store<Folder>, shape: String, partitions: &[Partition], tally: Arc<Tally>) -> Self {
+    pub(super) fn new(
+        store: Store<Folder>,
+        shape: String,
+        partitions: &[Partition],
+        facts: BTreeMap<String, String>,
+        tally: Arc<Tally>,
+    ) -> Self {
         let names = partitions.iter().map(|partition| partition.name.clone()).collect();
-        Self { store, shape, names, journal: None, last: Checkpoint::default(), tally }
+        Self { store, shape, names, facts, journal: None, last: Checkpoint::default(), tally }
     }
 
     /// From now on, what is written is recorded, behind this checkpoint for now.
@@ -80,7 +91,12 @@ impl Keeper {
             complete: false,
             partitions,
             sinks,
-            facts: [(COUNTS.to_owned(), counts)].into(),
+            facts: self
+                .facts
+                .iter()
+                .map(|(name, fact)| (name.clone(), fact.clone()))
+                .chain([(COUNTS.to_owned(), counts)])
+                .collect(),
             carried_records: usize::try_from(cut.carried).unwrap_or(usize::MAX),
             carried: (cut.encode)()?,
         };
@@ -104,7 +120,7 @@ pub(super) fn read(partitions: &[(String, String)]) -> Result<Read, String> {
     for (_, at) in partitions {
         // Without a position it has not been begun.
         let reached = if at.is_empty() { Reached::default() } else { Reached::read(at)? };
-        read = Read { records: read.records + reached.records(), all: read.all && reached.ended };
+        read = Read { records: read.records + reached.records(), all: read.all && reached.is_done() };
     }
     Ok(read)
 }

@@ -16,6 +16,9 @@ pub(super) struct Reached {
     pub(super) position: Position,
     /// It has been read to its end, and is not opened again.
     pub(super) ended: bool,
+    /// The source does not have it any more, and that was accepted: it is read on only if the source has it again.
+    #[serde(default)]
+    pub(super) given_up: bool,
 }
 
 impl Reached {
@@ -29,6 +32,11 @@ impl Reached {
     pub(super) fn text(&self) -> String {
         // Numbers, texts and truth values can all be written.
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// There is nothing to read of it, now.
+    pub(super) const fn is_done(&self) -> bool {
+        self.ended || self.given_up
     }
 
     /// Records that went on.
@@ -48,10 +56,12 @@ pub(super) fn partitions(
     let there: Vec<String> = source.partitions()?.iter().map(|path| name(path, folder)).collect();
     // Without a position it has not been begun.
     let position = |name: &String, at: &String| match Reached::read(at) {
-        reached if given_up && !there.contains(name) => {
-            Some(Reached { ended: true, ..reached.unwrap_or_default() }.text())
+        Ok(reached) => {
+            let given_up = !there.contains(name) && (given_up || reached.given_up);
+            Some(Reached { given_up, ..reached }.text())
         }
-        _ => Some(at.clone()).filter(|at| !at.is_empty()),
+        Err(_) if given_up && !there.contains(name) => Some(Reached { given_up, ..Reached::default() }.text()),
+        Err(_) => Some(at.clone()).filter(|at| !at.is_empty()),
     };
     let known = kept.iter().map(|(name, at)| (name.clone(), position(name, at)));
     let is_new = |name: &&String| kept.iter().all(|(kept, _)| kept != *name);
@@ -85,12 +95,13 @@ mod tests {
             std::fs::write(folder.path().join(file), "id\n1\n").unwrap();
         }
         let source = FileSourceConfig::new(folder.path().join("*.csv"));
-        let reached = Reached { position: Position { record: 7, skip: 2, ..Position::default() }, ended: false };
+        let reached =
+            Reached { position: Position { record: 7, skip: 2, ..Position::default() }, ..Reached::default() };
         let kept = [("gone.csv".to_owned(), reached.text()), ("b.csv".to_owned(), reached.text())];
         let told = |given_up| {
             let partitions = partitions(&source, folder.path(), &kept, given_up).unwrap();
             let told = partitions.into_iter().map(|at| (at.index, at.name, at.position));
-            told.map(|(index, name, at)| (index, name, at.map(|at| Reached::read(&at).unwrap().ended)))
+            told.map(|(index, name, at)| (index, name, at.map(|at| Reached::read(&at).unwrap().is_done())))
                 .collect::<Vec<_>>()
         };
         let expected = |gone| {

@@ -206,14 +206,17 @@ pub(super) struct Intake {
 impl Source<Row> for Intake {
     fn assign(&mut self, partition: Partition) {
         let reached = partition.position.as_deref().map_or_else(|| Ok(Reached::default()), Reached::read);
-        match reached {
-            Ok(Reached { ended: true, .. }) => {}
-            Ok(_) => self.partitions.push_back(partition.clone()),
+        let reached = match reached {
+            Ok(reached) => reached,
             Err(error) => return self.reading.stop.fail(error),
-        }
+        };
+        let is_done = reached.is_done();
         // One that has not begun has no position yet.
-        if let (Ok(reached), Some(_)) = (reached, &partition.position) {
+        if partition.position.is_some() {
             self.reached.insert(partition.index, reached);
+        }
+        if !is_done {
+            self.partitions.push_back(partition);
         }
     }
 
@@ -260,12 +263,12 @@ impl Intake {
                 {
                     return Some(self.fail(missing));
                 }
-                self.reached.insert(partition, Reached { position: before, ended: false });
+                self.reached.insert(partition, Reached { position: before, ..Reached::default() });
                 (self.current, self.batch) = (partition, records.into_iter());
                 None
             }
             Ok(Read::Ended { partition, at }) => {
-                self.reached.insert(partition, Reached { position: at, ended: true });
+                self.reached.insert(partition, Reached { position: at, ended: true, given_up: false });
                 None
             }
             Ok(Read::End) => {
@@ -435,7 +438,8 @@ mod tests {
     fn a_partition_that_has_ended_is_not_opened_again() {
         let (_, mut intake) = intake(u64::MAX, true);
         intake.batches = None;
-        let at = Reached { position: Position { record: 9, ..Position::default() }, ended: true }.text();
+        let at = Reached { position: Position { record: 9, ..Position::default() }, ended: true, ..Reached::default() }
+            .text();
         intake.assign(Partition { index: 2, name: "none.csv".to_owned(), position: Some(at) });
         while numbers(&mut intake, 1).is_some() {
             thread::yield_now();

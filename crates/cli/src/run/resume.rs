@@ -5,22 +5,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use inflight_connectors::Epochs;
 use inflight_connectors::file::FileSource;
 use inflight_timely::checkpoint::{Checkpoint, Folder, Mark, Store, forget, recorded, since_1970};
 use inflight_timely::pipeline::{Id, Partition, Restored, Row as _};
 
 use super::RunOptions;
-use super::keeper::{COUNTS, Keeper, now, read, since_1970_now};
+use super::keeper::{COUNTS, Keeper, OUTPUT, now, read, since_1970_now};
 use super::partitions::{Reached, partitions};
 use super::row::Row;
 use super::stop::Stop;
 use super::tally::Tally;
-use super::writer::{Sinks, States};
+use super::writer::{DEAD_LETTERS, Decider, RECORDS, Sinks, States};
 use super::{opening, reader, writer};
 use crate::args::Accept;
 use crate::compatible::{Changes, Shape};
 use crate::file::Replay;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Sink};
 use crate::summary::{grouped, short};
 use crate::tell::tell;
 
@@ -71,46 +72,93 @@ pub(super) fn begin(
 ) -> anyhow::Result<Start> {
     let Some(settings) = &pipeline.checkpoint else {
         let partitions = partitions(&pipeline.source, &pipeline.folder, &[], false)?;
-        return open_all(pipeline, stop, partitions, States::default(), None);
+        return open_all(pipeline, stop, partitions, States::default(), None, None);
     };
     let shape = Shape::of(pipeline)?;
     let mut store = Store::open(Folder::create(&settings.dir)?, &now())?.keep(settings.keep);
-    let found = if options.from_scratch { None } else { latest(&store)? };
-    let Some(from) = found else {
-        if options.from_scratch {
-            forget(&mut Folder::open(&settings.dir)?)?;
-        }
-        let partitions = partitions(&pipeline.source, &pipeline.folder, &[], false)?;
-        let restored = restored(pipeline, None, &Changes::default())?;
-        store.start(None)?;
-        let mut keeper = Keeper::new(store, shape.to_string(), &partitions, Arc::clone(tally));
-        if settings.replay == Replay::Recorded {
-            keeper.record_behind(None).map_err(anyhow::Error::msg)?;
-        }
-        return open_all(pipeline, stop, partitions, States::default(), Some((keeper, restored, None)));
-    };
-    let before =
-        Shape::read(&from.pipeline).map_err(|error| anyhow::anyhow!("the checkpoint cannot be used: {error}"))?;
-    let changes = before.changes(&shape);
-    if from.complete {
-        let kept = partitions(&pipeline.source, &pipeline.folder, &from.partitions, true)?;
-        return ended(&from, &changes, kept);
+    let newest = if options.from_scratch { None } else { latest(&store)? };
+    let before = newest.as_ref().map(|from| Shape::read(&from.pipeline)).transpose();
+    let before = before.map_err(|error| anyhow::anyhow!("the checkpoint cannot be used: {error}"))?;
+    let changes = before.as_ref().map(|before| before.changes(&shape)).unwrap_or_default();
+    if let Some(from) = newest.as_ref().filter(|from| from.complete) {
+        return ended(from, &changes, partitions(&pipeline.source, &pipeline.folder, &from.partitions, true)?);
     }
     changes.check(&options.accept).map_err(Incompatible)?;
+    let is_same = |sink: &str| before.as_ref().is_some_and(|before| before.has_same_sink(&shape, sink));
+
+    let output = output(pipeline, newest.as_ref());
+    let Some(mut decider) = open_decider(pipeline, &output, store.generation(), stop)? else {
+        return Ok(Start::Stopped);
+    };
+    let from = match &mut decider {
+        None => newest,
+        Some((name, sink)) if options.from_scratch || (newest.is_some() && !is_same(name)) => {
+            // What the database knows is of another output.
+            sink.commit(newest.as_ref().map_or(0, |from| from.epoch))?;
+            newest
+        }
+        Some((_, sink)) => decided(&store, newest, sink.decided()?.unwrap_or_default())?,
+    };
+
+    let kept = from.as_ref().map_or(&[][..], |from| &from.partitions);
     let given_up = options.accept.contains(&Accept::Source) && !changes.source.is_empty();
-    let partitions = partitions(&pipeline.source, &pipeline.folder, &from.partitions, given_up)?;
-    let restored = restored(pipeline, Some(&from), &changes)?;
-    store.start(Some(from.mark()))?;
-    let mut keeper = Keeper::new(store, shape.to_string(), &partitions, Arc::clone(tally));
-    if settings.replay == Replay::Recorded {
-        keeper.record_behind(Some(from.mark())).map_err(anyhow::Error::msg)?;
+    let partitions = partitions(&pipeline.source, &pipeline.folder, kept, given_up)?;
+    if options.from_scratch {
+        forget(&mut Folder::open(&settings.dir)?)?;
     }
-    let counts = from.facts.get(COUNTS).and_then(|counts| serde_json::from_str(counts).ok()).unwrap_or_default();
-    tally.go_on(counts, read(&from.partitions).map_err(anyhow::Error::msg)?.records);
-    let states = from.sinks.iter().filter(|(name, _)| before.has_same_sink(&shape, name));
-    let states: States = states.map(|(name, state)| (name.clone(), state.clone())).collect();
-    let told = told(&from, &partitions);
-    open_all(pipeline, stop, partitions, states, Some((keeper, restored, Some(told))))
+    let restored = restored(pipeline, from.as_ref(), &changes)?;
+    let mark = from.as_ref().map(Checkpoint::mark);
+    store.start(mark)?;
+    let facts = decider.as_ref().map(|_| (OUTPUT.to_owned(), output)).into_iter().collect();
+    let mut keeper = Keeper::new(store, shape.to_string(), &partitions, facts, Arc::clone(tally));
+    if settings.replay == Replay::Recorded {
+        keeper.record_behind(mark).map_err(anyhow::Error::msg)?;
+    }
+    let mut states = States::default();
+    let mut told = None;
+    if let Some(from) = &from {
+        let counts = from.facts.get(COUNTS).and_then(|counts| serde_json::from_str(counts).ok()).unwrap_or_default();
+        tally.go_on(counts, read(&from.partitions).map_err(anyhow::Error::msg)?.records);
+        let same = from.sinks.iter().filter(|(name, _)| is_same(name));
+        states.extend(same.map(|(name, state)| (name.clone(), state.clone())));
+        told = Some(in_words(from, &partitions));
+    }
+    open_all(pipeline, stop, partitions, states, decider, Some((keeper, restored, told)))
+}
+
+/// The name by which a database knows the output: the one it had, or one that another pipeline is not likely to have.
+fn output(pipeline: &Pipeline, before: Option<&Checkpoint>) -> String {
+    let known = before.and_then(|before| before.facts.get(OUTPUT)).cloned();
+    known.unwrap_or_else(|| {
+        let file = Path::new(&pipeline.name).file_name().unwrap_or_default().to_string_lossy();
+        let deciding = [Some(&pipeline.sink), pipeline.dead_letter.as_ref()].into_iter().flatten();
+        let table = deciding.filter(|sink| sink.decides()).find_map(Sink::table).unwrap_or_default();
+        pipeline.secrets.hide(&format!("{file} to {table}"))
+    })
+}
+
+/// Opens the sink that decides which epoch counts, if there is one; nothing when the run was stopped meanwhile.
+fn open_decider(
+    pipeline: &Pipeline,
+    output: &str,
+    generation: u64,
+    stop: &Stop,
+) -> anyhow::Result<Option<Option<Decider>>> {
+    let sinks = [(RECORDS, Some(&pipeline.sink)), (DEAD_LETTERS, pipeline.dead_letter.as_ref())];
+    let deciding = sinks.into_iter().find_map(|(name, sink)| Some((name, sink.filter(|sink| sink.decides())?.clone())));
+    let Some((name, config)) = deciding else { return Ok(Some(None)) };
+    let epochs = Epochs::new(output, generation);
+    let open = move || writer::open_sink(&config, None, Some(epochs)).map_err(|error| error.to_string());
+    Ok(opening::open(stop, open)?.map(|sink| Some((name, sink))))
+}
+
+/// The checkpoint of the epoch that a database has: a newer one was never complete.
+fn decided(store: &Store<Folder>, newest: Option<Checkpoint>, epoch: u64) -> anyhow::Result<Option<Checkpoint>> {
+    match newest {
+        Some(newest) if newest.epoch == epoch => Ok(Some(newest)),
+        _ if epoch == 0 => Ok(None),
+        _ => Ok(Some(store.at(epoch)?)),
+    }
 }
 
 type Recovered = (Keeper, Option<Restored<Row>>, Option<String>);
@@ -120,11 +168,12 @@ fn open_all(
     stop: &Stop,
     partitions: Vec<Partition>,
     states: States,
+    decider: Option<Decider>,
     recovered: Option<Recovered>,
 ) -> anyhow::Result<Start> {
     let is_open = |partition: &&Partition| {
         let reached = partition.position.as_deref().and_then(|at| Reached::read(at).ok());
-        !reached.is_some_and(|reached| reached.ended)
+        !reached.is_some_and(|reached| reached.is_done())
     };
     let mut opened = None;
     if let Some(first) = partitions.iter().find(is_open).cloned() {
@@ -134,7 +183,8 @@ fn open_all(
         opened = Some((index, source));
     }
     let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
-    let open = move || writer::open(&records, dead_letters.as_ref(), &states).map_err(|error| error.to_string());
+    let open =
+        move || writer::open(&records, dead_letters.as_ref(), &states, decider).map_err(|error| error.to_string());
     let Some(sinks) = opening::open(stop, open)? else { return Ok(Start::Stopped) };
     let (keeper, restored, told) = match recovered {
         Some((keeper, restored, told)) => (Some(keeper), restored, told),
@@ -216,7 +266,7 @@ fn recorded_rows(dir: &Path, behind: Option<Mark>) -> anyhow::Result<Vec<Row>> {
 }
 
 /// `resuming from epoch 41 (3.00 s old): flights.csv at record 120,004; 312 records in flight are looked up again`.
-fn told(from: &Checkpoint, partitions: &[Partition]) -> String {
+fn in_words(from: &Checkpoint, partitions: &[Partition]) -> String {
     let at = |position: &str| Reached::read(position).map(|reached| reached.records()).unwrap_or_default();
     let read: Vec<(&str, u64)> = from.partitions.iter().map(|(name, position)| (name.as_str(), at(position))).collect();
     let place = match read.as_slice() {

@@ -14,7 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use inflight_connectors::file::{FileSink, FileSinkConfig};
-use inflight_connectors::{Error, Sink};
+use inflight_connectors::postgres::PostgresSink;
+use inflight_connectors::sqlite::SqliteSink;
+use inflight_connectors::{Epochs, Error, Sink};
 use inflight_timely::pipeline::{self, Cut};
 
 use super::keeper::Keeper;
@@ -22,6 +24,7 @@ use super::row::{Fate, Row};
 use super::stop::Stop;
 use super::tally::Tally;
 use super::wake_at_end::WakeAtEnd;
+use crate::pipeline as config;
 use crate::progress::Gauges;
 
 /// Records handed over at a time.
@@ -35,8 +38,8 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// What a checkpoint knows of the sinks, by the keys of the pipeline file.
 pub(super) type States = BTreeMap<String, String>;
-const RECORDS: &str = "sink";
-const DEAD_LETTERS: &str = "dead_letter";
+pub(super) const RECORDS: &str = "sink";
+pub(super) const DEAD_LETTERS: &str = "dead_letter";
 
 /// The sinks of a pipeline, opened.
 pub(super) struct Sinks {
@@ -45,22 +48,43 @@ pub(super) struct Sinks {
     partials: Vec<PathBuf>,
 }
 
+/// A sink that was opened before the others, to ask it which epoch counts; with its key in the pipeline file.
+pub(super) type Decider = (&'static str, Box<dyn Sink>);
+
 /// Opens the sink of a pipeline, and that for its dead letters. Those with a state go on there, the others begin anew.
 pub(super) fn open(
-    records: &FileSinkConfig,
-    dead_letters: Option<&FileSinkConfig>,
+    records: &config::Sink,
+    dead_letters: Option<&config::Sink>,
     states: &States,
+    mut decider: Option<Decider>,
 ) -> Result<Sinks, Error> {
-    let open = |config: &FileSinkConfig, name: &str| -> Result<Box<dyn Sink>, Error> {
-        Ok(Box::new(match states.get(name) {
-            Some(state) => FileSink::resume(config, state)?,
-            None => FileSink::create(config)?,
-        }))
+    let mut open = |config: &config::Sink, name: &str| match decider.take_if(|(decider, _)| *decider == name) {
+        Some((_, sink)) => Ok(sink),
+        None => open_sink(config, states.get(name).map(String::as_str), None),
     };
     let records_sink = open(records, RECORDS)?;
     let dead_letters_sink = dead_letters.map(|config| open(config, DEAD_LETTERS)).transpose()?;
-    let partials = [Some(records), dead_letters].into_iter().flatten().filter_map(partial).collect();
-    Ok(Sinks { records: records_sink, dead_letters: dead_letters_sink, partials })
+    let files = [Some(records), dead_letters].into_iter().flatten().filter_map(|sink| match sink {
+        config::Sink::File(config) => partial(config),
+        _ => None,
+    });
+    Ok(Sinks { records: records_sink, dead_letters: dead_letters_sink, partials: files.collect() })
+}
+
+/// Opens one sink, to go on from a state or to begin; `epochs` is for those that decide which of them count.
+pub(super) fn open_sink(
+    config: &config::Sink,
+    state: Option<&str>,
+    epochs: Option<Epochs>,
+) -> Result<Box<dyn Sink>, Error> {
+    Ok(match (config, state, epochs) {
+        (config::Sink::File(config), None, _) => Box::new(FileSink::create(config)?),
+        (config::Sink::File(config), Some(state), _) => Box::new(FileSink::resume(config, state)?),
+        (config::Sink::Sqlite(config), _, None) => Box::new(SqliteSink::open(config)?),
+        (config::Sink::Sqlite(config), _, Some(epochs)) => Box::new(SqliteSink::open_with_epochs(config, epochs)?),
+        (config::Sink::Postgres(config), _, None) => Box::new(PostgresSink::open(config)?),
+        (config::Sink::Postgres(config), _, Some(epochs)) => Box::new(PostgresSink::open_with_epochs(config, epochs)?),
+    })
 }
 
 /// Starts a thread that writes, once the sink is started, and what hands it the dataflow's batches.

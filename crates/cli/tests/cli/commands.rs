@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::workspace::{SEVEN_LINES, Workspace};
 
-const COMMANDS: [&str; 5] = ["run", "check", "explain", "schema", "setup"];
+const COMMANDS: [&str; 6] = ["run", "check", "explain", "schema", "setup", "checkpoints"];
 
 #[test]
 fn the_help_mentions_every_command_and_exit_code() {

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod check;
+mod checkpoints;
+mod cluster;
 mod commands;
 mod databases;
 mod explain;
@@ -11,6 +13,7 @@ mod flights;
 mod mutations;
 mod orders;
 mod policies;
+mod recovery;
 mod running;
 mod schema;
 mod setup;
@@ -18,4 +21,5 @@ mod signals;
 mod sinks;
 mod streaming;
 mod terminal;
+mod workers;
 mod workspace;

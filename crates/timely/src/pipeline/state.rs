@@ -92,6 +92,10 @@ impl<R: Row, O, E> State<R, O, E> {
         O: Storable,
         E: Storable,
     {
+        // What was recorded before the first checkpoint follows nothing.
+        if bytes.is_empty() {
+            return Ok(Self::empty());
+        }
         postcard::from_bytes(bytes)
             .map_err(|error| format!("what was in flight cannot be read, its types have changed: {error}"))
     }
