@@ -16,6 +16,9 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/cli/src/progress.rs",            // rates, for people
             "crates/cli/src/checkpoints.rs",         // how old they are
             "crates/sim/src/search.rs",              // how long a search took
+            "crates/sim/src/recovery/search.rs",     // the same
+            "crates/sim/src/recovery/clock.rs",      // tokio's clock, which stands still
+            "crates/sim/src/recovery/hands.rs",      // where a worker begins
         ],
     ),
     (&["thread::sleep", "thread::park"], &["crates/cli/src/progress.rs", "crates/timely/src/cluster/"]),
@@ -29,6 +32,7 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/cli/src/run/",                       // a thread for each source and sink
             "crates/cli/src/progress.rs",                // draws
             "crates/sim/src/search.rs",                  // all cores
+            "crates/sim/src/recovery/hands.rs",          // a thread for each worker
             "crates/timely/src/cluster/",                // workers, heartbeats, callers
         ],
     ),

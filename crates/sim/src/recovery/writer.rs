@@ -183,7 +183,10 @@ impl Found {
         let text = String::from_utf8_lossy(output);
         let output = text.lines().map(|line| Record::parse(line).unwrap_or_else(Record::torn)).collect();
         let Some(Checkpoint { epoch, partitions, facts, carried, complete, .. }) = checkpoint else {
-            return Self { from: None, restored: None, positions: BTreeMap::new(), output, complete: false };
+            // There is no checkpoint to go on from, but what is recorded.
+            let restored = Restored { epoch: 0, carried: Vec::new(), from_the_first_stage: false, recorded };
+            let restored = Some(restored).filter(|restored| !restored.recorded.is_empty());
+            return Self { from: None, restored, positions: BTreeMap::new(), output, complete: false };
         };
         let run = facts.get(RUN).and_then(|run| run.parse().ok()).unwrap_or_default();
         let restored = Restored { epoch, carried, from_the_first_stage: false, recorded };
