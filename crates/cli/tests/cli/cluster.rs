@@ -33,7 +33,7 @@ fn processes_write_together_what_one_does() {
         let workspace = workspace(OUT, "");
         hosts(&workspace, processes);
         let ran = ended(start(&workspace, processes));
-        assert!(ran.iter().all(|ran| ran.code == 0), "{ran:?}");
+        assert!(ran.iter().all(|ran| ran.code == 0) && workspace.has("out.jsonl"), "{ran:?}");
         assert!(workspace.read("out.jsonl") == expected.0);
         assert!(ran[0].stderr.contains("20,000 records in, 16,000 out in "), "{ran:?}");
         assert!(ran[1].stderr.starts_with("this process read 0 records and made "), "{ran:?}");

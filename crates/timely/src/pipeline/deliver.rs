@@ -189,8 +189,11 @@ struct Conducting<R, O, E> {
 }
 
 impl<R: Row, O: Storable, E: Storable> Conducting<R, O, E> {
-    fn turn(&mut self, next: Option<u64>, cx: &mut Context<'_>) {
+    fn turn(&mut self, frontier: Option<u64>, cx: &mut Context<'_>) {
         loop {
+            // What has come of an epoch to be opened belongs to the run, even if nothing more can come: a source may have turned and
+            // ended at once.
+            let next = [frontier, self.records.after(self.epoch), self.notes.after(self.epoch)].into_iter().flatten().min();
             let batches: Vec<Vec<R>> = self.records.take(self.epoch).collect();
             let peers = self.peers;
             self.arrive(batches.into_iter().flatten(), |record| Some(origin(record.id().partition, peers)));

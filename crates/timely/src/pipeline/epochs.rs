@@ -21,6 +21,11 @@ impl<B> Later<B> {
         let later = self.batches.split_off(&(epoch + 1));
         std::mem::replace(&mut self.batches, later).into_values().flatten()
     }
+
+    /// The first epoch after this one of which there is a batch.
+    pub(super) fn after(&self, epoch: u64) -> Option<u64> {
+        self.batches.range(epoch + 1..).next().map(|(later, _)| *later)
+    }
 }
 
 #[cfg(test)]
@@ -33,6 +38,7 @@ mod tests {
         later.hold(3, "c");
         later.hold(2, "a");
         later.hold(2, "b");
+        assert_eq!((later.after(1), later.after(2), later.after(3)), (Some(2), Some(3), None));
         assert_eq!(later.take(1).count(), 0);
         assert_eq!(later.take(2).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(later.take(u64::MAX - 1).collect::<Vec<_>>(), ["c"]);

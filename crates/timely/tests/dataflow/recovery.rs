@@ -200,6 +200,8 @@ fn interrupted(plan: Plan, seed: u64) -> Vec<Record> {
     }
     let disk = disk.lock().expect("no panic");
     assert_eq!(disk.counts, disk.output.len());
+    let positions = disk.checkpoint.iter().flat_map(|(_, positions, _)| positions);
+    assert!(positions.clone().count() > 0 && positions.into_iter().all(|position| position.at == RECORDS.to_string()));
     disk.output.clone()
 }
 
