@@ -279,10 +279,10 @@ where
     let monitors = worker.dataflow::<u64, _, _>(|scope| {
         let (back, words) = back("Control", scope);
         let restored = restore(scope, beginning.epoch, carried);
-        let (records, positions) = source(scope, words, credits, carry, start_source);
+        let (records, told) = source(scope, words, credits, carry, start_source);
         let mut growing = Growing {
             records,
-            notes: vec![positions.map(Note::Position)],
+            notes: vec![told.map(Note::from)],
             monitors: Vec::new(),
             restored,
             carry,

@@ -171,8 +171,7 @@ impl Writer {
             sinks: [(LENGTH.to_owned(), self.length.to_string())].into(),
             facts: [(RUN.to_owned(), self.run.to_string())].into(),
             carried_records: carried as usize,
-            // As postcard writes two empty lists.
-            carried: if lost { vec![0, 0] } else { bytes },
+            carried: if lost { Vec::new() } else { bytes },
             ..Checkpoint::default()
         }
     }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod one;
+mod regressions;
 mod seeds;
 mod stuck;
 

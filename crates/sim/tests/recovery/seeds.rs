@@ -12,8 +12,9 @@ const SEEDS: u64 = if cfg!(debug_assertions) { 10 } else { 120 };
 /// Of each seed.
 const CRASHES: u64 = 15;
 
-/// With a crash at every step.
-const WHOLE_SEEDS: u64 = if cfg!(debug_assertions) { 1 } else { 4 };
+/// With a crash at every step, unless they are longer than that.
+const WHOLE_SEEDS: u64 = if cfg!(debug_assertions) { 2 } else { 10 };
+const LONGEST: u64 = 100;
 
 #[test]
 fn no_crash_breaks_a_rule() {
@@ -32,9 +33,8 @@ fn no_crash_breaks_a_rule() {
 
 #[test]
 fn no_crash_at_any_step_breaks_a_rule() {
-    let search = search(1_000_000, WHOLE_SEEDS, u64::MAX, None);
+    let search = search(1_000_000, WHOLE_SEEDS, LONGEST, None);
     println!("{search}");
-    assert_eq!(search.exhausted, WHOLE_SEEDS);
     if let Some(failure) = search.failure {
         panic!("{failure}");
     }

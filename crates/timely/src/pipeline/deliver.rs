@@ -25,9 +25,9 @@ use tokio::time::{Instant, Sleep};
 use super::epochs::Later;
 use super::frontier::earliest;
 use super::resequence::Resequencer;
-use super::source::Word;
+use super::source::{Told, Word};
 use super::state::{Carried, State};
-use super::{Cut, Partition, Position, Row, Sink, StartSink, Storable, origin};
+use super::{Cut, Id, Partition, Position, Row, Sink, StartSink, Storable, origin};
 use crate::back::{Back, To};
 use crate::flow::grants;
 use crate::wake::Turns;
@@ -36,7 +36,17 @@ use crate::wake::Turns;
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) enum Note<R, O, E> {
     Position(Position),
+    Recorded(Id),
     Carried(Carried<R, O, E>),
+}
+
+impl<R, O, E> From<Told> for Note<R, O, E> {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Position(position) => Self::Position(position),
+            Told::Recorded(id) => Self::Recorded(id),
+        }
+    }
 }
 
 /// How the far end begins.
@@ -147,7 +157,7 @@ impl<R: Row, O, E> Beginning<R, O, E> {
     fn start(&self, worker: u64, peers: u64) -> Word {
         let its_own = |partition: u32| origin(partition, peers) == worker;
         let outstanding = self.state.outstanding().into_iter().filter(|(partition, _)| its_own(*partition));
-        let recorded = self.recorded.iter().map(Row::id).filter(|id| its_own(id.partition));
+        let recorded = self.state.recorded.iter().copied().filter(|id| its_own(id.partition));
         Word::Start {
             epoch: self.epoch,
             partitions: self.partitions.iter().filter(|partition| its_own(partition.index)).cloned().collect(),
@@ -193,7 +203,8 @@ impl<R: Row, O: Storable, E: Storable> Conducting<R, O, E> {
         loop {
             // What has come of an epoch to be opened belongs to the run, even if nothing more can come: a source may have turned and
             // ended at once.
-            let next = [frontier, self.records.after(self.epoch), self.notes.after(self.epoch)].into_iter().flatten().min();
+            let next =
+                [frontier, self.records.after(self.epoch), self.notes.after(self.epoch)].into_iter().flatten().min();
             let batches: Vec<Vec<R>> = self.records.take(self.epoch).collect();
             let peers = self.peers;
             self.arrive(batches.into_iter().flatten(), |record| Some(origin(record.id().partition, peers)));
@@ -234,6 +245,7 @@ impl<R: Row, O: Storable, E: Storable> Conducting<R, O, E> {
         for note in notes.into_iter().flatten() {
             match note {
                 Note::Position(Position { partition, at }) => drop(self.positions.insert(partition, at)),
+                Note::Recorded(id) => state.recorded.push(id),
                 Note::Carried(carried) => state.carried.push(carried),
             }
         }

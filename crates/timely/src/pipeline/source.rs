@@ -1,6 +1,6 @@
 //! The source of each worker: it reads the partitions it is given, spends a credit for each record, and turns epochs when it is told.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::task::Waker;
 
 use timely::container::CapacityContainerBuilder;
@@ -27,6 +27,14 @@ pub(super) enum Word {
     Epoch(u64),
 }
 
+/// What a source says at the end of an epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Told {
+    Position(Position),
+    /// It is not to be sent, and has not been read yet.
+    Recorded(Id),
+}
+
 /// Adds the source: its records, and where its partitions stood at the end of each epoch.
 ///
 /// With `epochs`, it goes on turning them until all its records have arrived, so that there are checkpoints until the end.
@@ -36,13 +44,13 @@ pub(super) fn source<'s, R: Row>(
     credits: u64,
     epochs: bool,
     start: StartSource<R>,
-) -> (StreamVec<'s, u64, R>, StreamVec<'s, u64, Position>) {
+) -> (StreamVec<'s, u64, R>, StreamVec<'s, u64, Told>) {
     let mut builder = OperatorBuilder::new("Source".into(), scope);
     let mut words = builder.new_input_connection(words, Pipeline, []);
     let (output, records) = builder.new_output_connection::<Vec<R>, _>([]);
-    let (notes, positions) = builder.new_output_connection::<Vec<Position>, _>([]);
+    let (notes, told) = builder.new_output_connection::<Vec<Told>, _>([]);
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<R>>>::from(output);
-    let mut notes = OutputBuilder::<u64, CapacityContainerBuilder<Vec<Position>>>::from(notes);
+    let mut notes = OutputBuilder::<u64, CapacityContainerBuilder<Vec<Told>>>::from(notes);
     let (turns, waker) = Turns::new(scope.worker(), builder.operator_info().address);
     let mut reading = Reading::new(credits, epochs, start, waker);
 
@@ -54,7 +62,7 @@ pub(super) fn source<'s, R: Row>(
                 words.for_each(|_, words| {
                     for (_, word) in words.drain(..) {
                         if let (Word::Epoch(_), Some(open)) = (&word, &open) {
-                            notes.activate().session(&open.notes).give_container(&mut reading.source.positions());
+                            notes.activate().session(&open.notes).give_container(&mut reading.tell());
                         }
                         reading.hear(word, &mut open);
                     }
@@ -65,13 +73,13 @@ pub(super) fn source<'s, R: Row>(
                     turns.again();
                 }
                 if reading.is_over() {
-                    notes.activate().session(&held.notes).give_container(&mut reading.source.positions());
+                    notes.activate().session(&held.notes).give_container(&mut reading.tell());
                     open = None;
                 }
             });
         }
     });
-    (records, positions)
+    (records, told)
 }
 
 /// The epoch that is open.
@@ -86,7 +94,7 @@ struct Reading<R> {
     all: i64,
     /// Below zero: more records than that were carried into this run.
     credits: i64,
-    recorded: HashSet<Id>,
+    recorded: BTreeSet<Id>,
     epochs: bool,
     started: bool,
     ended: bool,
@@ -96,7 +104,7 @@ impl<R: Row> Reading<R> {
     fn new(credits: u64, epochs: bool, start: StartSource<R>, waker: Waker) -> Self {
         assert!(credits > 0, "a source without credits never produces anything");
         let all = i64::try_from(credits).unwrap_or(i64::MAX);
-        let recorded = HashSet::new();
+        let recorded = BTreeSet::new();
         Self { source: start(waker), all, credits: all, recorded, epochs, started: false, ended: false }
     }
 
@@ -112,6 +120,11 @@ impl<R: Row> Reading<R> {
             }
             Word::Epoch(epoch) => turn(open, epoch),
         }
+    }
+
+    fn tell(&mut self) -> Vec<Told> {
+        let positions = self.source.positions().into_iter().map(Told::Position);
+        positions.chain(self.recorded.iter().copied().map(Told::Recorded)).collect()
     }
 
     fn produce(&mut self) -> Option<Vec<R>> {

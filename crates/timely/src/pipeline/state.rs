@@ -15,6 +15,8 @@ pub(super) struct State<R, O, E> {
     /// The number of the next record of each partition to be delivered, where the order matters.
     pub(super) next: Vec<(u32, u64)>,
     pub(super) carried: Vec<Carried<R, O, E>>,
+    /// Records the sink has got that lie behind the positions: they are read once more, and left out.
+    pub(super) recorded: Vec<Id>,
 }
 
 /// Something on its way.
@@ -58,12 +60,13 @@ impl<R: Row, O, E> State<R, O, E> {
     }
 
     pub(super) const fn empty() -> Self {
-        Self { next: Vec::new(), carried: Vec::new() }
+        Self { next: Vec::new(), carried: Vec::new(), recorded: Vec::new() }
     }
 
-    /// These are not on their way any more.
+    /// The sink has got these: they are not on their way any more, and not to be when they are read.
     pub(super) fn forget(&mut self, records: &[R]) {
         let gone: BTreeSet<Id> = records.iter().map(Row::id).collect();
+        self.recorded.extend(gone.difference(&self.ids()));
         self.carried.retain(|carried| carried.record().is_none_or(|record| !gone.contains(&record.id())));
     }
 
