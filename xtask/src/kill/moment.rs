@@ -9,7 +9,7 @@ const START: Duration = Duration::from_millis(200);
 /// What happens between the name of the output and the end of the process.
 const FAREWELL: Duration = Duration::from_millis(6);
 /// One run is killed about so often on its way.
-const KILLS_OF_A_RUN: u32 = 6;
+const KILLS_OF_A_RUN: u32 = 12;
 
 /// When to kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ impl Moment {
     pub(super) fn draw(chance: &mut Chance, run: Duration, length: u64) -> Self {
         match chance.below(100) {
             0..20 => Self::After(chance.up_to(START)),
-            20..30 => Self::AtLength(length - chance.below(length / 50 + 1)),
-            30..40 => Self::Named(chance.up_to(FAREWELL)),
+            20..25 => Self::AtLength(length - chance.below(length / 50 + 1)),
+            25..30 => Self::Named(chance.up_to(FAREWELL)),
             _ => Self::After(chance.up_to(2 * run / KILLS_OF_A_RUN)),
         }
     }
@@ -45,7 +45,7 @@ mod tests {
         let count = |is: fn(&Moment) -> bool| drawn.iter().filter(|moment| is(moment)).count();
         assert!(count(|moment| matches!(moment, Moment::After(time) if *time <= START)) > 20);
         assert!(count(|moment| matches!(moment, Moment::After(time) if *time > START)) > 60);
-        assert!(count(|moment| matches!(moment, Moment::AtLength(980..=1_000))) > 5);
-        assert!(count(|moment| matches!(moment, Moment::Named(_))) > 5);
+        assert!(count(|moment| matches!(moment, Moment::AtLength(980..=1_000))) > 2);
+        assert!(count(|moment| matches!(moment, Moment::Named(_))) > 2);
     }
 }

@@ -20,8 +20,8 @@ pub(super) struct Numbers {
     resumed: Vec<Duration>,
     /// From a start to the first new output.
     grew: Vec<Duration>,
-    /// From a kill to the end of all others.
-    outlived: Vec<Duration>,
+    /// From a kill to the end of all others: when the set had not written yet, and when it had.
+    outlived: [Vec<Duration>; 2],
 }
 
 /// What was being done when somebody was killed.
@@ -78,7 +78,7 @@ impl Numbers {
     pub(super) fn killed(&mut self, plan: Plan, processes: usize, when: When, outlived: Option<Duration>) {
         self.kills.push((plan, when));
         self.processes += processes;
-        self.outlived.extend(outlived);
+        self.outlived[usize::from(when != When::Starting)].extend(outlived);
     }
 
     pub(super) fn resumed(&mut self, resumed: Resumed, grew: Option<Duration>) {
@@ -121,7 +121,9 @@ impl fmt::Display for Numbers {
         )?;
         writeln!(f, "from a start to going on: {}", spread(&self.resumed))?;
         writeln!(f, "from a start to the first new output: {}", spread(&self.grew))?;
-        writeln!(f, "from a kill to the end of all others: {}", spread(&self.outlived))
+        let [starting, working] = &self.outlived;
+        writeln!(f, "from a kill to the end of all others: {}", spread(working))?;
+        writeln!(f, "the same before the first output of a start: {}", spread(starting))
     }
 }
 
