@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 mod deny;
+mod kill;
 mod main_job;
 mod servers;
 mod source;
@@ -15,6 +16,8 @@ mod workspace;
 const USAGE: &str = "\
 usage: cargo xtask test [--quick] [STEP]...   every check, or only those named; --quick: what takes seconds once built
        cargo xtask test --list                the names of the steps
+       cargo xtask kill [--kills N] [--seed S] [--plan one|two|three|all] [--source FLIGHTS.CSV]
+                                              the program is killed again and again, and its output compared
        cargo xtask servers                    the servers that tests ask for, until Enter is pressed
        cargo xtask tidy                       layers, lengths, names, clocks, links";
 
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["test", rest @ ..] => test::run(rest),
+        ["kill", rest @ ..] => kill::run(rest),
         ["servers"] => workspace::Workspace::read().and_then(|workspace| servers::run(&workspace.target)),
         ["tidy"] => tidy::run(),
         _ => Err(USAGE.to_owned()),

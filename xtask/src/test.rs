@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::servers::Servers;
 use crate::step::{Outcome, Step, Trouble, call, run_all};
 use crate::workspace::{Package, Workspace, cargo, root};
-use crate::{deny, main_job, tidy};
+use crate::{deny, kill, main_job, tidy};
 
 /// Seeds of the simulation; a longer run is one command away (crates/sim).
 const SEEDS: &str = "100000";
@@ -13,7 +13,7 @@ const SEEDS: &str = "100000";
 /// Features that change what the code does, for the tests that want just that. All others only add.
 const SWITCHES: [&str; 2] = ["mutants", "shuttle"];
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: "fmt", what: "the form of the code", quick: true, check: fmt },
     Step { name: "tidy", what: "layers, lengths, names, clocks, links", quick: true, check: || Ok(tidy::run()?) },
     Step { name: "deny", what: "licences, bans and sources of all dependencies", quick: true, check: deny::run },
@@ -25,6 +25,12 @@ const STEPS: [Step; 12] = [
     Step { name: "examples", what: "each example runs", quick: false, check: examples },
     Step { name: "sim", what: "the simulation: seeds, small stories, mutants, coverage", quick: false, check: sim },
     Step { name: "main-job", what: "the program enriches January 2013", quick: false, check: main_job::run },
+    Step {
+        name: "kill",
+        what: "kill -9 at random moments: nothing is lost, nothing twice",
+        quick: false,
+        check: kill::some,
+    },
     Step { name: "bench", what: "the benches run", quick: false, check: bench },
 ];
 

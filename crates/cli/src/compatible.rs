@@ -25,7 +25,7 @@ pub struct Shape {
 /// What of a step a record in flight depends on: what it is asked, and in which order records leave.
 const OF_STEP: [&str; 2] = ["key", "order"];
 /// What of a system the answer depends on.
-const OF_SYSTEM: [&str; 3] = ["table", "columns", "query"];
+const OF_SYSTEM: [&str; 4] = ["table", "columns", "query", "rows"];
 /// Keys of a step that are its own; the others are systems.
 const NO_SYSTEM: [&str; 10] =
     ["key", "order", "capacity", "concurrency", "timeout", "deadline", "retries", "batch", "on_missing", "on_error"];

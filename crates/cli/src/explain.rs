@@ -101,11 +101,20 @@ fn normalised_sink(sink: &Sink, folder: &Path) -> anyhow::Result<Value> {
 }
 
 fn normalised_step(step: &Step, folder: &Path) -> anyhow::Result<Value> {
-    let Lookup::Sqlite(config) = &step.lookup;
-    let mut config = config.clone();
-    config.database = typed(&config.database, folder).into();
+    let system = match step.lookup.clone() {
+        Lookup::Sqlite(mut config) => {
+            config.database = typed(&config.database, folder).into();
+            serde_json::to_value(config)?
+        }
+        Lookup::Postgres(mut config) => {
+            if let Some(path) = &mut config.server.sslrootcert {
+                *path = typed(path, folder).into();
+            }
+            serde_json::to_value(config)?
+        }
+    };
     Ok(json!({
-        "sqlite": without_nulls(serde_json::to_value(config)?),
+        step.lookup.system(): without_nulls(system),
         "key": Entries(step.key.clone()),
         "order": step.order,
         "capacity": step.capacity,
@@ -266,11 +275,12 @@ fn step_in_words(step: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let keys = step["key"].as_object().into_iter().flatten();
     let keys: Vec<String> = keys.map(|(column, path)| format!("{column} = {}", text(path))).collect();
-    let asked =
-        step["sqlite"].get("table").map_or_else(|| "query".to_owned(), |table| format!("table {}", text(table)));
+    let kind = if step.get("postgres").is_some() { "postgres" } else { "sqlite" };
+    let system = &step[kind];
+    let place = ["database", "url", "host"].iter().find_map(|key| system.get(key)).map(text).unwrap_or_default();
+    let asked = system.get("table").map_or_else(|| "query".to_owned(), |table| format!("table {}", text(table)));
     format!(
-        "sqlite {}, {asked}, {}; {} order, {} calls at once, up to {} records in each, {} held",
-        text(&step["sqlite"]["database"]),
+        "{kind} {place}, {asked}, {}; {} order, {} calls at once, up to {} records in each, {} held",
         keys.join(" and "),
         text(&step["order"]),
         text(&step["concurrency"]),

@@ -148,8 +148,7 @@ impl Pipeline {
             check(&["setup", "sqlite", "tables"], setup.load_config().check());
         }
         for step in &self.steps {
-            let Lookup::Sqlite(lookup) = &step.lookup;
-            check(&["enrich", &step.name, "sqlite"], lookup.check());
+            check(&["enrich", &step.name, step.lookup.system()], step.lookup.check());
         }
     }
 
@@ -180,7 +179,7 @@ impl Pipeline {
         let Some(setup) = &self.setup else { return };
         let tables: Vec<&str> = setup.tables.keys().map(String::as_str).collect();
         for step in &self.steps {
-            let Lookup::Sqlite(lookup) = &step.lookup;
+            let Lookup::Sqlite(lookup) = &step.lookup else { continue };
             let Some(table) = lookup.table.as_deref().filter(|_| lookup.database == setup.database) else { continue };
             if !tables.contains(&table) {
                 let path = ["enrich", &step.name, "sqlite", "table"];
@@ -213,9 +212,7 @@ impl Pipeline {
             paths.push(&mut setup.database);
             paths.extend(setup.tables.values_mut().map(|table| &mut table.csv));
         }
-        paths.extend(steps.iter_mut().map(|step| match &mut step.lookup {
-            Lookup::Sqlite(config) => &mut config.database,
-        }));
+        paths.extend(steps.iter_mut().filter_map(|step| step.lookup.path_mut()));
         paths.extend(checkpoint.as_mut().map(|checkpoint| &mut checkpoint.dir));
         if let Some(Cluster { hosts: Hosts::File(path), .. }) = cluster {
             paths.push(path);
@@ -270,7 +267,12 @@ fn needs(
         let Some(needed) = all.iter().position(|(name, _)| name == first) else { continue };
         let place = ["enrich", name, "key", column];
         // Empty when the file does not say which columns there are.
-        let columns = all[needed].1.sqlite.as_ref().and_then(|lookup| lookup.columns.as_ref());
+        let Typed { sqlite, postgres, .. } = &all[needed].1;
+        let columns = match (sqlite, postgres) {
+            (Some(lookup), _) => lookup.columns.as_ref(),
+            (None, Some(lookup)) => lookup.columns.as_ref(),
+            (None, None) => None,
+        };
         let columns: Vec<&str> = columns.into_iter().flatten().map(String::as_str).collect();
         match path.names().get(1) {
             None => {
@@ -343,8 +345,7 @@ mod tests {
             (setup.database.as_path(), setup.tables["t"].csv.as_path()),
             (Path::new("jobs/d.db"), Path::new("jobs/t.csv"))
         );
-        let Lookup::Sqlite(lookup) = &pipeline.steps[0].lookup;
-        assert_eq!(lookup.database, Path::new("jobs/d.db"));
+        assert_eq!(pipeline.steps[0].lookup.database(), Some(Path::new("jobs/d.db")));
         assert_eq!(checked("p.yaml").source.path, Path::new("in.csv"));
     }
 }

@@ -1,6 +1,7 @@
 //! One look-up for each record, as typed.
 
 use inflight_connectors::FieldPath;
+use inflight_connectors::postgres::PostgresLookupConfig;
 use inflight_connectors::sqlite::SqliteLookupConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,10 @@ use crate::units::{Count, Period, PeriodRange, RetryCount};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Look up rows of a table in an SQLite database. (The only system so far.)
+    /// Look up rows of a table in an SQLite database. Either this or `postgres`.
     pub sqlite: Option<SqliteLookupConfig>,
+    /// Look up rows of a table in a PostgreSQL database. Either this or `sqlite`.
+    pub postgres: Option<PostgresLookupConfig>,
     /// What to look up: columns of the table, each with the field of the record that it must equal, as in
     /// `{ tailnum: .tailnum }`. A field of another step's result (`.plane.model`) makes this step run after that one.
     /// A record in which one of the fields is missing or null counts as missing, without a call.

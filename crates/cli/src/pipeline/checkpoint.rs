@@ -100,10 +100,7 @@ impl Pipeline {
             files.push(("a database", &setup.database));
             files.extend(setup.tables.values().map(|table| ("the file of a table", table.csv.as_path())));
         }
-        files.extend(self.steps.iter().map(|step| {
-            let super::Lookup::Sqlite(lookup) = &step.lookup;
-            ("a database", lookup.database.as_path())
-        }));
+        files.extend(self.steps.iter().filter_map(|step| Some(("a database", step.lookup.database()?))));
         files.retain(|(_, path)| *path != Path::new(STANDARD) && !path.as_os_str().is_empty());
         files
     }

@@ -1,9 +1,11 @@
 //! A step as needed: its limits, clocks, retries and batches checked, and those that were left out filled in.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inflight_connectors::FieldPath;
+use inflight_connectors::postgres::PostgresLookupConfig;
 use inflight_connectors::sqlite::SqliteLookupConfig;
+use inflight_connectors::{Error, FieldPath};
 
 use crate::fault::Fault;
 use crate::file::{Batch, Document, OnError, OnMissing, Order, Retries, RetryOn, Step as Typed};
@@ -85,6 +87,45 @@ pub struct Step {
 pub enum Lookup {
     /// A table of an SQLite database.
     Sqlite(SqliteLookupConfig),
+    /// A table of a PostgreSQL database.
+    Postgres(Box<PostgresLookupConfig>),
+}
+
+impl Lookup {
+    /// Its key in the pipeline file.
+    pub const fn system(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Whether the configuration makes sense, as far as can be told without the system.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(config) => config.check(),
+            Self::Postgres(config) => config.check(),
+        }
+    }
+
+    /// The database, if it is a file.
+    pub fn database(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(config) => Some(&config.database),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// The path in it that starts from the folder of the pipeline file.
+    pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Sqlite(config) => Some(&mut config.database),
+            Self::Postgres(config) => config.server.sslrootcert.as_mut(),
+        }
+    }
 }
 
 /// The check of one step.
@@ -108,16 +149,10 @@ impl StepCheck<'_> {
         if typed.key.0.is_empty() {
             self.refuse("key", "the key has no column".to_owned(), "such as `key: { id: .user_id }`");
         }
-        let Some(sqlite) = typed.sqlite else {
-            let fault =
-                self.document.fault_at_key(&["enrich", self.name], format!("step `{}` asks no system", self.name));
-            self.faults
-                .push(fault.with_label("such as `sqlite: { database: users.db, table: users, columns: [name] }`"));
-            return None;
-        };
+        let lookup = self.system(typed.sqlite, typed.postgres)?;
         Some(Step {
             name: self.name.to_owned(),
-            lookup: Lookup::Sqlite(sqlite),
+            lookup,
             key: typed.key.0,
             order: typed.order,
             capacity,
@@ -132,6 +167,20 @@ impl StepCheck<'_> {
             on_missing: typed.on_missing,
             on_error: typed.on_error,
         })
+    }
+
+    fn system(&mut self, sqlite: Option<SqliteLookupConfig>, postgres: Option<PostgresLookupConfig>) -> Option<Lookup> {
+        let (message, label) = match (sqlite, postgres) {
+            (Some(config), None) => return Some(Lookup::Sqlite(config)),
+            (None, Some(config)) => return Some(Lookup::Postgres(Box::new(config))),
+            (None, None) => {
+                ("asks no system", "such as `sqlite: { database: users.db, table: users, columns: [name] }`")
+            }
+            (Some(_), Some(_)) => ("asks two systems", "make a step of each; they run at the same time"),
+        };
+        let fault = self.document.fault_at_key(&["enrich", self.name], format!("step `{}` {message}", self.name));
+        self.faults.push(fault.with_label(label));
+        None
     }
 
     /// Capacity, concurrency and batch size.

@@ -65,7 +65,7 @@ fn settle(step: &Step, part: Done, secrets: &Secrets) -> Settled {
     let why =
         |text: String| Why { text: secrets.hide(&text), attempts: part.attempts, elapsed_ms: part.elapsed.as_millis() };
     match part.result {
-        Ok(Answer::Found(record)) => Settled::Value(Value::Object(record)),
+        Ok(Answer::Found(value)) => Settled::Value(value),
         Ok(Answer::Skipped) => Settled::Out,
         Ok(Answer::Missing) => match step.on_missing {
             OnMissing::Keep => Settled::Value(Value::Null),
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_was_found_stands_under_the_name_of_the_step() {
-        let answer = Answer::Found(json!({ "name": "Ada" }).as_object().unwrap().clone());
+        let answer = Answer::Found(json!({ "name": "Ada" }));
         assert_eq!(kept(after("", Ok(answer))), json!({ "id": 1, "user": { "name": "Ada" } }));
     }
 

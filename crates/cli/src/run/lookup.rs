@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use inflight::{BatchFunction, BatchResult, Cancellation, Pool};
+use inflight_connectors::postgres::{PostgresLookup, PostgresLookupConfig};
 use inflight_connectors::sqlite::{SqliteLookup, SqliteLookupConfig};
 use inflight_connectors::{FieldPath, Key, Record};
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ const CONNECTIONS_MAX: usize = 64;
 /// What a step found for a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Found(#[serde(with = "portable")] Record),
+    Found(#[serde(with = "portable::value")] Value),
     /// There is none, or a field of the key is null.
     Missing,
     /// An earlier step has taken the record out.
@@ -32,26 +33,35 @@ pub(super) enum Answer {
 }
 
 pub(super) struct Lookup {
-    config: SqliteLookupConfig,
+    system: System,
     columns: Vec<String>,
     paths: Arc<[FieldPath]>,
-    connections: usize,
-    pool: Option<Pool<Connection>>,
     calls: Arc<Calls>,
+}
+
+/// What is asked: nothing, before it is opened.
+enum System {
+    Sqlite { config: SqliteLookupConfig, connections: usize, pool: Option<Pool<Connection>> },
+    Postgres { config: Box<PostgresLookupConfig>, lookup: Option<PostgresLookup> },
 }
 
 impl Lookup {
     pub(super) fn new(step: &Step, calls: Arc<Calls>) -> Self {
-        let pipeline::Lookup::Sqlite(config) = &step.lookup;
+        let system = match &step.lookup {
+            pipeline::Lookup::Sqlite(config) => System::Sqlite {
+                config: config.clone(),
+                connections: step.concurrency.min(CONNECTIONS_MAX),
+                pool: None,
+            },
+            pipeline::Lookup::Postgres(config) => {
+                let mut config = config.clone();
+                // Nobody waits for it any longer.
+                config.statement_timeout.get_or_insert(step.timeout);
+                System::Postgres { config, lookup: None }
+            }
+        };
         let (columns, paths): (Vec<String>, Vec<FieldPath>) = step.key.iter().cloned().unzip();
-        Self {
-            config: config.clone(),
-            columns,
-            paths: paths.into(),
-            connections: step.concurrency.min(CONNECTIONS_MAX),
-            pool: None,
-            calls,
-        }
+        Self { system, columns, paths: paths.into(), calls }
     }
 
     /// The number that stands for a record's key.
@@ -75,16 +85,22 @@ impl BatchFunction<Row> for Lookup {
     type Error = Error;
 
     async fn open(&mut self) -> Result<(), Error> {
-        let (config, columns) = (self.config.clone(), self.columns.clone());
-        let pool = Pool::new(self.connections, move || Connection {
-            config: config.clone(),
-            columns: columns.clone(),
-            lookup: None,
-        });
-        match pool.run(|connection| connection.open().map(drop)).await {
-            Err(error) if !error.is_retryable() => return Err(error),
-            // If somebody else holds the database, each call tries again, as often as the step says.
-            _ => self.pool = Some(pool),
+        let columns = self.columns.clone();
+        match &mut self.system {
+            System::Sqlite { config, connections, pool } => {
+                let config = config.clone();
+                let opened = Pool::new(*connections, move || Connection {
+                    config: config.clone(),
+                    columns: columns.clone(),
+                    lookup: None,
+                });
+                match opened.run(|connection| connection.open().map(drop)).await {
+                    Err(error) if !error.is_retryable() => return Err(error),
+                    // If somebody else holds the database, each call tries again, as often as the step says.
+                    _ => *pool = Some(opened),
+                }
+            }
+            System::Postgres { config, lookup } => *lookup = Some(PostgresLookup::connect(config, &columns).await?),
         }
         Ok(())
     }
@@ -104,29 +120,48 @@ impl BatchFunction<Row> for Lookup {
         let mut found = self.ask(keys).await?.into_iter();
         let answer = |known: Option<Answer>| match known {
             Some(answer) => Ok(answer),
-            None => found.next().unwrap_or(Ok(None)).map(|row| row.map_or(Answer::Missing, Answer::Found)),
+            None => found.next().unwrap_or(Ok(None)).map(|found| found.map_or(Answer::Missing, Answer::Found)),
         };
         Ok(answers.into_iter().map(answer).collect())
     }
 
-    /// A query that runs on a thread cannot be stopped.
     fn cancellation(&self) -> Cancellation {
-        Cancellation::Wait
+        match self.system {
+            // A query that runs on a thread cannot be stopped.
+            System::Sqlite { .. } => Cancellation::Wait,
+            System::Postgres { .. } => Cancellation::Drop,
+        }
     }
 }
 
 impl Lookup {
-    async fn ask(&self, keys: Vec<Key>) -> Result<Rows, Error> {
-        let Some(pool) = self.pool.as_ref().filter(|_| !keys.is_empty()) else { return Ok(Vec::new()) };
+    async fn ask(&self, keys: Vec<Key>) -> Result<Answers, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let start = Instant::now();
-        let found = pool.run(move |connection| look_up(connection.open()?, &keys)).await;
+        let found = match &self.system {
+            System::Sqlite { pool: Some(pool), .. } => {
+                pool.run(move |connection| look_up(connection.open()?, &keys)).await.map(as_values)
+            }
+            System::Postgres { lookup: Some(lookup), .. } => lookup.lookup(&keys).await,
+            // Nothing is asked before it is opened.
+            System::Sqlite { pool: None, .. } | System::Postgres { lookup: None, .. } => return Ok(Vec::new()),
+        };
         self.calls.ended(start.elapsed());
         found
     }
 }
 
-/// A result for each key.
+/// What was found for each key.
+type Answers = Vec<Result<Option<Value>, Error>>;
+
+/// A row for each key.
 type Rows = Vec<Result<Option<Record>, Error>>;
+
+fn as_values(rows: Rows) -> Answers {
+    rows.into_iter().map(|row| row.map(|row| row.map(Value::Object))).collect()
+}
 
 /// All keys at once. If that fails for good, one at a time: a key that cannot be asked for must not fail those that share its call.
 fn look_up(lookup: &mut SqliteLookup, keys: &[Key]) -> Result<Rows, Error> {
@@ -185,11 +220,9 @@ mod tests {
 
     fn lookup_by_a() -> Lookup {
         Lookup {
-            config: SqliteLookupConfig::table("none.db", "t"),
+            system: System::Sqlite { config: SqliteLookupConfig::table("none.db", "t"), connections: 1, pool: None },
             columns: vec!["a".to_owned()],
             paths: [".a".parse().unwrap()].into(),
-            connections: 1,
-            pool: None,
             calls: Arc::new(Calls::new()),
         }
     }

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use inflight_connectors::Record;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 
@@ -95,5 +95,18 @@ impl From<Field> for Value {
             Field::List(list) => list.into_iter().map(Self::from).collect(),
             Field::Group(group) => Self::Object(group),
         }
+    }
+}
+
+/// For `#[serde(with)]`: any value.
+pub(super) mod value {
+    use super::{Deserialize, Deserializer, Field, FieldRef, Serialize, Serializer, Value};
+
+    pub(in super::super) fn serialize<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+        FieldRef::of(value).serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        Field::deserialize(deserializer).map(Value::from)
     }
 }

@@ -90,7 +90,7 @@ mod tests {
     fn fates_and_answers_travel() {
         let row = Row { fate: Fate::Dropped, ..Row::new(0, 1, Record::new()) };
         assert!(matches!(there_and_back(&row).fate, Fate::Dropped));
-        let found = Answer::Found(json!({ "name": "Ada" }).as_object().unwrap().clone());
+        let found = Answer::Found(json!({ "name": "Ada" }));
         for answer in [found, Answer::Missing, Answer::Skipped] {
             assert_eq!(there_and_back(&answer), answer);
         }

@@ -13,6 +13,7 @@ mod flights;
 mod mutations;
 mod orders;
 mod policies;
+mod postgres;
 mod recovery;
 mod running;
 mod schema;

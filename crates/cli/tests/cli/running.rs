@@ -66,17 +66,22 @@ impl Stream {
 
 impl Running {
     pub(crate) fn start(workspace: &Workspace, args: &[&str]) -> Self {
-        Self::spawn(workspace, args, |stdout| Some(Stream::of(stdout)))
+        Self::start_with(workspace, args, &[])
+    }
+
+    /// The same with these environment variables.
+    pub(crate) fn start_with(workspace: &Workspace, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::spawn(workspace, args, variables, |stdout| Some(Stream::of(stdout)))
     }
 
     /// The same, with its output unpacked.
     pub(crate) fn start_packed(workspace: &Workspace, args: &[&str]) -> Self {
-        Self::spawn(workspace, args, |stdout| Some(Stream::unpacked(stdout)))
+        Self::spawn(workspace, args, &[], |stdout| Some(Stream::unpacked(stdout)))
     }
 
     /// The same, with nobody to read its output.
     pub(crate) fn start_unread(workspace: &Workspace, args: &[&str]) -> Self {
-        Self::spawn(workspace, args, |stdout| {
+        Self::spawn(workspace, args, &[], |stdout| {
             drop(stdout);
             None
         })
@@ -85,16 +90,21 @@ impl Running {
     /// The same, with nobody who takes anything out of the pipe, which stays open as long as what is returned with it.
     pub(crate) fn start_stalled(workspace: &Workspace, args: &[&str]) -> (Self, ChildStdout) {
         let mut pipe = None;
-        let running = Self::spawn(workspace, args, |stdout| {
+        let running = Self::spawn(workspace, args, &[], |stdout| {
             pipe = Some(stdout);
             None
         });
         (running, pipe.unwrap())
     }
 
-    fn spawn(workspace: &Workspace, args: &[&str], output: impl FnOnce(ChildStdout) -> Option<Stream>) -> Self {
+    fn spawn(
+        workspace: &Workspace,
+        args: &[&str],
+        variables: &[(&str, &str)],
+        output: impl FnOnce(ChildStdout) -> Option<Stream>,
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inflight"));
-        command.args(args).current_dir(workspace.path());
+        command.args(args).current_dir(workspace.path()).envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = output(child.stdout.take().unwrap());

@@ -32,7 +32,8 @@ fn every_key_is_there() {
                     max_line_bytes sqlite database tables csv table query busy_timeout key order capacity concurrency \
                     timeout deadline retries max backoff on batch size linger on_missing on_error default checkpoint dir \
                     paths every keep replay workers cluster hosts process connect_within silent_after \
-                    create postgres url host port user password dbname sslmode sslrootcert";
+                    create postgres url host port user password dbname sslmode sslrootcert rows connections \
+                    statement_timeout";
     for key in expected.split_whitespace() {
         assert!(keys.iter().any(|known| *known == key), "{key} is missing");
     }

@@ -1,0 +1,118 @@
+//! PostgreSQL on both sides, against a real server: the one that the test command provides.
+#![cfg(target_os = "linux")]
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::{Client, NoTls};
+
+use crate::running::{Running, wait_until};
+use crate::workspace::{Ran, Workspace};
+
+/// A schema of the test's own; nothing where there is no server.
+struct Schema {
+    url: String,
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Schema {
+    fn new(name: &str, tables: &str) -> Option<Self> {
+        let Ok(server) = std::env::var("INFLIGHT_TEST_POSTGRES") else {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "INFLIGHT_TEST_POSTGRES is not set");
+            eprintln!("!!! SKIPPED: INFLIGHT_TEST_POSTGRES is not set; cargo xtask servers starts a server");
+            return None;
+        };
+        let url = format!("{server}?options=-csearch_path%3D{name}");
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(&url, NoTls)).unwrap();
+        runtime.spawn(connection);
+        let schema = Self { url, runtime, client };
+        let begin = "set client_min_messages = warning; drop schema if exists";
+        schema.do_it(&format!("{begin} {name} cascade; create schema {name}; {tables}"));
+        Some(schema)
+    }
+
+    fn do_it(&self, sql: &str) {
+        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
+    }
+
+    fn count(&self, of: &str) -> i64 {
+        self.runtime.block_on(self.client.query_one(&format!("select count(*) from {of}"), &[])).unwrap().get(0)
+    }
+
+    fn run(&self, workspace: &Workspace, args: &[&str]) -> Ran {
+        workspace.run_with(&[&["run", "p.yaml"], args].concat(), &[("URL", &self.url)])
+    }
+}
+
+const TABLES: &str = "
+    create table users (id int primary key, name text);
+    insert into users values (1, 'Ada'), (2, 'Bob');
+    create table enriched (n int, id int, \"user\" jsonb);";
+
+const PIPELINE: &str = "\
+source: { file: { path: in.jsonl } }
+enrich:
+  user:
+    postgres: { url: '${env:URL}', table: users, columns: [name] }
+    key: { id: .id }
+sink: { postgres: { url: '${env:URL}', table: enriched } }
+checkpoint: { dir: state, every: 5ms }
+";
+
+fn workspace(records: u64) -> Workspace {
+    let workspace = Workspace::with(PIPELINE);
+    workspace.write("in.jsonl", (0..records).map(|n| format!("{{\"n\":{n},\"id\":{}}}\n", n % 4)).collect::<String>());
+    workspace
+}
+
+#[test]
+fn each_record_is_there_once_whatever_is_killed() {
+    let Some(schema) = Schema::new("inflight_cli_once", TABLES) else { return };
+    let workspace = workspace(20_000);
+    for kill in 1..5 {
+        let written = schema.count("enriched");
+        let running = Running::start_with(&workspace, &["run", "p.yaml"], &[("URL", &schema.url)]);
+        wait_until("rows are committed", || {
+            let now = schema.count("enriched");
+            now >= written + kill * 500 || now == 20_000
+        });
+        running.signal("KILL");
+        running.end();
+    }
+    let ran = schema.run(&workspace, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!((schema.count("enriched"), schema.count("(select distinct n from enriched) as ns")), (20_000, 20_000));
+    assert_eq!(schema.count("enriched where id = 1 and \"user\" ->> 'name' = 'Ada'"), 5_000);
+    assert_eq!(schema.count("enriched where id in (0, 3) and \"user\" is null"), 10_000);
+}
+
+#[test]
+fn a_run_goes_on_and_its_secrets_are_nowhere() {
+    let Some(schema) = Schema::new("inflight_cli_on", TABLES) else { return };
+    let workspace = workspace(3_000);
+    assert_eq!(schema.run(&workspace, &["--limit", "1000"]).code, 0);
+    assert_eq!(schema.count("enriched"), 1_000);
+    let ran = schema.run(&workspace, &[]);
+    assert!(ran.stderr.starts_with("resuming from epoch "), "{ran:?}");
+    assert_eq!((ran.code, schema.count("enriched")), (0, 3_000), "{ran:?}");
+    assert_eq!(ran.row("user")[..4], ["user", "1,500", "1,500", "0"]);
+    let shown = workspace.run_with(&["explain", "p.yaml"], &[("URL", &schema.url)]).stdout;
+    assert!(shown.contains("exactly once: the rows of an epoch and its number are one transaction"), "{shown}");
+    for entry in std::fs::read_dir(workspace.path().join("state")).unwrap() {
+        let content = String::from_utf8_lossy(&std::fs::read(entry.unwrap().path()).unwrap()).into_owned();
+        assert!(!content.contains(&schema.url), "{content}");
+    }
+    assert!(!shown.contains(&schema.url), "{shown}");
+}
+
+#[test]
+fn a_table_that_is_not_there_fails_the_run_at_once() {
+    let Some(schema) = Schema::new("inflight_cli_none", "") else { return };
+    let ran = schema.run(&workspace(10), &[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("enriched") && !ran.stderr.contains(&schema.url), "{ran:?}");
+    schema.do_it("create table enriched (n int, id int, \"user\" jsonb)");
+    let ran = schema.run(&workspace(10), &[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("error: look-up `user`: ") && !ran.stderr.contains(&schema.url), "{ran:?}");
+}
