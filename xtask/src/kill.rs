@@ -31,6 +31,9 @@ const KILLS: u64 = 200;
 /// In every run of all tests.
 const SOME_KILLS: u64 = 27;
 
+/// A life is not left in peace before, unless it is enough: so that all outputs have their share.
+const KILLS_OF_A_LIFE: u64 = 5;
+
 /// What the command line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wish {
@@ -102,15 +105,13 @@ fn kill(wish: &Wish) -> Result<Vec<String>, String> {
         while numbers.kills_of(*plan) < share {
             let reference = &undisturbed[lives % undisturbed.len()];
             lives += 1;
-            let life = Life { number: lives, plan: *plan, most_kills: share - numbers.kills_of(*plan) };
+            let fair = share.div_ceil(undisturbed.len() as u64).max(KILLS_OF_A_LIFE);
+            let most_kills = fair.min(share - numbers.kills_of(*plan));
+            let life = Life { number: lives, plan: *plan, most_kills };
             let chance = Chance::new(wish.seed, lives as u64);
             live(&ground, reference, life, chance, &mut numbers).map_err(|wrong| {
-                let (plan, seed) = (plan.name(), wish.seed);
-                format!(
-                    "life {lives} (plan {plan}, {}): {wrong}\nto repeat it: {}",
-                    reference.output.name(),
-                    again(wish, seed)
-                )
+                let (plan, output) = (plan.name(), reference.output.name());
+                format!("life {lives} (plan {plan}, {output}): {wrong}\nto repeat it: {}", again(wish))
             })?;
         }
     }
@@ -120,10 +121,10 @@ fn kill(wish: &Wish) -> Result<Vec<String>, String> {
 }
 
 /// The command that does the same again.
-fn again(wish: &Wish, seed: u64) -> String {
+fn again(wish: &Wish) -> String {
     let plan = if let [plan] = wish.plans.as_slice() { plan.name() } else { "all" };
     let source = wish.source.as_ref().map(|source| format!(" --source {}", source.display())).unwrap_or_default();
-    format!("cargo xtask kill --kills {} --seed {seed} --plan {plan}{source}", wish.kills)
+    format!("cargo xtask kill --kills {} --seed {} --plan {plan}{source}", wish.kills, wish.seed)
 }
 
 #[cfg(test)]
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(read(&[]), Ok(Wish::default()));
         let wish = read(&["--kills", "7", "--plan", "two", "--seed", "9", "--source", "f.csv"]).unwrap();
         assert_eq!((wish.kills, wish.seed, wish.plans.as_slice()), (7, 9, [Plan::Two].as_slice()));
-        assert_eq!(again(&wish, wish.seed), "cargo xtask kill --kills 7 --seed 9 --plan two --source f.csv");
+        assert_eq!(again(&wish), "cargo xtask kill --kills 7 --seed 9 --plan two --source f.csv");
         for words in [&["--kills"][..], &["--kills", "x"], &["--plan", "four"], &["--kill", "1"]] {
             assert!(read(words).is_err(), "{words:?}");
         }

@@ -116,7 +116,7 @@ impl fmt::Display for Numbers {
         )?;
         writeln!(
             f,
-            "{} bytes compared, all the same; {} records in flight were looked up again",
+            "{} bytes compared, all the same; {} records in flight went on from checkpoints",
             self.bytes, self.in_flight
         )?;
         writeln!(f, "from a start to going on: {}", spread(&self.resumed))?;
