@@ -5,18 +5,21 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use inflight_timely::cluster::{MOST_PROCESSES, MOST_WORKERS, SHORTEST_SILENCE, parse_hosts};
+
 use super::Pipeline;
 use crate::fault::Fault;
 use crate::file::{self, Document, Hosts, STANDARD};
+use crate::units::Period;
 
 /// Worker threads of a process unless the file says otherwise.
 pub const WORKERS: usize = 1;
 
-/// Most worker threads of one process: each pair of workers has queues between them.
-pub const WORKERS_MAX: usize = 64;
+/// Most worker threads of one process.
+pub const WORKERS_MAX: usize = MOST_WORKERS;
 
-/// Most processes of one pipeline: each pair of them has connections between them.
-pub const PROCESSES_MAX: usize = 64;
+/// Most processes of one pipeline.
+pub const PROCESSES_MAX: usize = MOST_PROCESSES;
 
 /// Time to wait for the others at the start unless the file says otherwise.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(30);
@@ -54,6 +57,11 @@ impl Cluster {
                 let message = format!("there is no process {process} among {}", list.len());
                 faults.push(document.fault(&["cluster", "process"], message).with_label("they are counted from 0"));
             }
+        }
+        if let Some(silence) = silent_after.filter(|silence| silence.0 < SHORTEST_SILENCE) {
+            let fault = document.fault(&["cluster", "silent_after"], format!("a silence of {silence} is too short"));
+            faults
+                .push(fault.with_label(format!("at least {}: a busy machine is silent too", Period(SHORTEST_SILENCE))));
         }
         Self {
             hosts,
@@ -93,43 +101,24 @@ impl Pipeline {
 fn read_hosts(path: &Path) -> Result<Vec<String>, String> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("the hosts in {name} cannot be read: {error}"))?;
-    let mut hosts = Vec::new();
-    for (line, text) in (1..).zip(text.lines()) {
-        let host = text.split('#').next().unwrap_or_default().trim();
-        if !host.is_empty() {
-            check_host(host).map_err(|wrong| format!("{name}, line {line}: {wrong}"))?;
-            hosts.push(host.to_owned());
-        }
-    }
-    check_hosts(&hosts).map_err(|wrong| format!("{name}: {wrong}"))?;
-    Ok(hosts)
+    let hosts = parse_hosts(&text).map_err(|wrong| format!("{name}, {wrong}"))?;
+    if hosts.is_empty() { Err(format!("{name}: {NO_HOST}")) } else { Ok(hosts) }
 }
+
+const NO_HOST: &str = "there is no host; write one `host:port` for each process";
 
 fn check_hosts(hosts: &[String]) -> Result<(), String> {
     if hosts.is_empty() {
-        return Err("there is no host; write one `host:port` for each process".to_owned());
+        return Err(NO_HOST.to_owned());
     }
-    if hosts.len() > PROCESSES_MAX {
-        return Err(format!("{} processes are too many; at most {PROCESSES_MAX}", hosts.len()));
-    }
-    hosts.iter().try_for_each(|host| check_host(host))?;
     let mut seen = HashSet::new();
-    match hosts.iter().find(|host| !seen.insert(*host)) {
-        Some(twice) => Err(format!("the host `{twice}` is there twice; each process listens on a port of its own")),
-        None => Ok(()),
+    if let Some(twice) = hosts.iter().find(|host| !seen.insert(*host)) {
+        return Err(format!("the host {twice} is there twice; each process listens on a port of its own"));
     }
-}
-
-/// A name or an address, and a port that is not 0.
-fn check_host(host: &str) -> Result<(), String> {
-    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
-    let is_named = !name.is_empty() && !name.contains(char::is_whitespace);
-    // An IPv6 address has colons of its own.
-    let is_clear = !name.contains(':') || (name.starts_with('[') && name.ends_with(']'));
-    match port.parse::<u16>() {
-        Ok(1..) if is_named && is_clear => Ok(()),
-        _ => Err(format!("`{host}` is no host; write `host:port`, such as 10.0.0.7:7100 or \"[::1]:7100\"")),
-    }
+    // A list is as a file with one of them in each line, but for the lines.
+    let wrong = |wrong: String| wrong.split_once(": ").map_or_else(|| wrong.clone(), |(_, wrong)| wrong.to_owned());
+    let read = parse_hosts(&hosts.join("\n")).map_err(wrong)?;
+    if read == hosts { Ok(()) } else { Err("a host is empty, or has a space or a `#` in it".to_owned()) }
 }
 
 #[cfg(test)]
@@ -165,7 +154,7 @@ mod tests {
         fs::write(&path, "# of the test\na:1 # first\n\n  b:2\n").unwrap();
         assert_eq!(read_hosts(&path), Ok(vec!["a:1".to_owned(), "b:2".to_owned()]));
         fs::write(&path, "a:1\nb\n").unwrap();
-        assert!(read_hosts(&path).unwrap_err().contains("hosts.txt, line 2: `b` is no host"));
+        assert!(read_hosts(&path).unwrap_err().contains("hosts.txt, line 2: \"b\" has no port"));
         fs::write(&path, "# none\n").unwrap();
         assert!(read_hosts(&path).unwrap_err().contains("there is no host"));
     }
@@ -175,13 +164,15 @@ mod tests {
         let many: Vec<String> = (0..=PROCESSES_MAX).map(|host| format!("h{host}:1")).collect();
         for (keys, expected) in [
             ("hosts: []".to_owned(), "there is no host"),
-            ("hosts: [a]".to_owned(), "`a` is no host"),
-            ("hosts: ['a:0']".to_owned(), "`a:0` is no host"),
-            ("hosts: ['::1:7100']".to_owned(), "`::1:7100` is no host"),
-            ("hosts: [a:1, a:1]".to_owned(), "`a:1` is there twice"),
+            ("hosts: [a]".to_owned(), "\"a\" has no port"),
+            ("hosts: ['a:0']".to_owned(), "\"0\" is no port"),
+            ("hosts: ['::1:7100']".to_owned(), "an IPv6 address needs brackets"),
+            ("hosts: [a:1, '']".to_owned(), "a host is empty"),
+            ("hosts: [a:1, a:1]".to_owned(), "a:1 is there twice"),
+            ("hosts: [a:1], silent_after: 10ms".to_owned(), "at least 200ms: a busy machine"),
             ("hosts: [a:1, b:1], process: 2".to_owned(), "there is no process 2 among 2"),
             ("hosts: 5".to_owned(), "expected a list such as [a:7100, b:7100], or the path"),
-            (format!("hosts: [{}]", many.join(", ")), "65 processes are too many; at most 64"),
+            (format!("hosts: [{}]", many.join(", ")), "more than 64 processes"),
         ] {
             let refused = cluster(&keys).unwrap_err();
             assert!(refused.contains(expected), "{keys}: {refused}");

@@ -6,8 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::exit::Exit;
 use crate::tell::tell;
 use crate::units::Period;
+
+/// How long a run that is broken off may take to notice.
+const LOOKS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Shared by everybody who can stop the run or has to look whether to.
 #[derive(Debug, Default)]
@@ -90,6 +94,10 @@ pub(super) async fn obey(mut signals: Signals, stop: Arc<Stop>, limit: Duration,
         () = tokio::time::sleep(limit) => {}
     }
     stop.break_off();
+    // Whoever waits for something else than the run, such as for other processes to appear, does not look.
+    tokio::time::sleep(LOOKS_WITHIN).await;
+    tell("stopped before everything was done, and without looking back\n");
+    std::process::exit(Exit::NotDrained.code().into());
 }
 
 /// The signals that ask the program to end. From now on they no longer kill it.

@@ -88,6 +88,18 @@ fn others_with_another_pipeline_do_not_fit() {
 }
 
 #[test]
+fn who_waits_for_the_others_can_be_stopped() {
+    let workspace = workspace(OUT, "");
+    hosts(&workspace, 2);
+    let mut running = Running::start(&workspace, &["run", "p.yaml", "--hosts", "hosts", "--process", "0"]);
+    running.wait_until_it_catches_signals();
+    running.signal("TERM");
+    running.wait_for_stderr("stopping");
+    running.signal("TERM");
+    assert_eq!(running.end().code, 4);
+}
+
+#[test]
 fn one_that_does_not_come_is_missed_in_time() {
     let workspace = workspace(OUT, "");
     hosts(&workspace, 2);
