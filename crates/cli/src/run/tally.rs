@@ -91,17 +91,20 @@ impl Calls {
         let _ = lock(&self.nanos).record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    fn latency(&self) -> (u64, Latency) {
+    fn count(&self) -> u64 {
+        lock(&self.nanos).len()
+    }
+
+    fn latency(&self) -> Latency {
         let nanos = lock(&self.nanos);
         let at = |quantile: f64| Duration::from_nanos(nanos.value_at_quantile(quantile));
-        let latency = Latency {
+        Latency {
             min: Duration::from_nanos(if nanos.is_empty() { 0 } else { nanos.min() }),
             mean: Duration::from_nanos(nanos.mean() as u64),
             p50: at(0.5),
             p99: at(0.99),
             max: Duration::from_nanos(nanos.max()),
-        };
-        (nanos.len(), latency)
+        }
     }
 }
 
@@ -276,7 +279,7 @@ impl StepTally {
             // They go on from those before.
             outcomes: std::array::from_fn(|outcome| count(&self.outcomes[outcome])),
             retried: before.retried + retried,
-            calls: before.calls + self.calls.latency().0,
+            calls: before.calls + self.calls.count(),
         }
     }
 
@@ -293,7 +296,7 @@ impl StepTally {
             timed_out: outcome(Outcome::TimedOut),
             retried: counts.retried,
             calls: counts.calls,
-            latency: self.calls.latency().1,
+            latency: self.calls.latency(),
             concurrency_mean: part(sum(|gauges| Duration::from_nanos(gauges.stats.wire_nanos))),
             concurrency: self.concurrency * workers,
             capacity: self.capacity * workers,
