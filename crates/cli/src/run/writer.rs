@@ -322,6 +322,8 @@ impl Writing {
                 Ok(written) => return written.map_err(anyhow::Error::msg),
                 Err(RecvTimeoutError::Timeout) if last => return Ok(Ended::Stuck),
                 Err(RecvTimeoutError::Timeout) => {}
+                // It never began: the workers did not come together.
+                Err(RecvTimeoutError::Disconnected) if stop.failure().is_some() => return Ok(Ended::Incomplete),
                 Err(RecvTimeoutError::Disconnected) => {
                     anyhow::bail!("the thread that writes has panicked: this is a bug, please report it")
                 }
@@ -390,6 +392,15 @@ mod tests {
         assert!(stop.failure().unwrap().contains("record 2"), "{:?}", stop.failure());
         assert!(!path.exists());
         assert_eq!(fs::read_to_string(folder.path().join("out.csv.partial")).unwrap(), "id\n1\n");
+    }
+
+    #[test]
+    fn a_thread_that_never_began_has_not_panicked() {
+        let (verdict, _complete) = sync_channel(1);
+        let (_, ended) = sync_channel(1);
+        let (stop, writing) = (Stop::new(), Writing { verdict, ended, partials: Vec::new() });
+        stop.fail("lost process 1".to_owned());
+        assert_eq!(writing.end(false, &stop).unwrap(), Ended::Incomplete);
     }
 
     /// A pipe that nobody reads, for as long as its sender lives.
