@@ -15,7 +15,8 @@
 //! # Order
 //!
 //! If [`Pipeline::ordered`], the sink gets the records of each partition in the order they were read, whatever worker they were on.
-//! Otherwise it gets them as they come; steps with a keyed order keep their order among the records of a key.
+//! Otherwise it gets them as they come: in the order of each key, if the last stage has one step, and that has a keyed order. Behind a stage
+//! of several steps the records of a key may have been on several workers, and then have no order among them.
 //!
 //! # Epochs
 //!

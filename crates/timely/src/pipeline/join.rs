@@ -33,8 +33,11 @@ pub(super) fn join<'s, R: Row, O: Storable, E: Storable>(
     carry: bool,
     join: Join<R, O, E>,
 ) -> (StreamVec<'s, u64, R>, StreamVec<'s, u64, Part<R, O, E>>) {
-    let mut builder = OperatorBuilder::new("Join".into(), parts.scope());
-    let route = |part: &Part<R, O, E>| deal(part.done.input.id());
+    let scope = parts.scope();
+    let mut builder = OperatorBuilder::new("Join".into(), scope);
+    let here = scope.worker().index() as u64;
+    // What is whole already stays: from one worker to the sink the records of a key keep their order, by way of several they would not.
+    let route = move |part: &Part<R, O, E>| if steps == 1 { here } else { deal(part.done.input.id()) };
     let mut parts = builder.new_input(parts, Exchange::new(route));
     let mut restored = builder.new_input(restored, Exchange::new(route));
     let (output, records) = builder.new_output::<Vec<R>>();

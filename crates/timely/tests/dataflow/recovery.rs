@@ -232,3 +232,26 @@ fn partitions_keep_their_order() {
         assert_eq!(output, expected());
     }
 }
+
+/// Records are read by three sources and looked up by two workers; each key has one of them, to the sink.
+#[test]
+fn the_records_of_a_key_come_in_their_order_from_several_workers() {
+    let runtime = runtime();
+    let disk = Arc::new(Mutex::new(Disk::default()));
+    let (handle, written) = (runtime.handle().clone(), Arc::clone(&disk));
+    let guards = timely::execute(timely::Config::process(2), move |worker| {
+        let plan = Plan { orders: [Order::KeyOrdered; 3], ordered: false };
+        let mut pipeline = pipeline(plan, &written, || look_up);
+        pipeline.stages.remove(0);
+        let installed = install(worker, pipeline, &handle).expect("nothing is restored");
+        installed.run(worker, |_| ControlFlow::Continue(()));
+    });
+    drop(guards.expect("workers"));
+    let output = &disk.lock().expect("no panic").output;
+    assert_eq!(output.len() as u64, RECORDS * u64::from(PARTITIONS));
+    let mut last: BTreeMap<(u32, u64), u64> = BTreeMap::new();
+    for record in output {
+        let before = last.insert((record.partition, record.key()), record.number);
+        assert!(before < Some(record.number), "{record:?} came after {before:?}");
+    }
+}
