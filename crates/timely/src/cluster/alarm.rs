@@ -19,6 +19,8 @@ struct Standing {
     /// Its workers have returned, and everything they sent has gone.
     done: bool,
     workers: Vec<Thread>,
+    /// How many of them have not been dropped.
+    alive: usize,
 }
 
 /// How a process stands.
@@ -58,9 +60,22 @@ impl Alarm {
         self.standing().lost.clone()
     }
 
-    /// The thread that asks is unparked when something is lost.
+    /// The thread that asks has a worker, until that is [gone](Self::gone), and is unparked when something is lost.
     pub(super) fn unpark_me(&self) {
-        self.standing().workers.push(thread::current());
+        let mut standing = self.standing();
+        standing.workers.push(thread::current());
+        standing.alive += 1;
+    }
+
+    /// A worker has been dropped.
+    pub(super) fn gone(&self) {
+        self.standing().alive -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits so long, or until all workers are gone.
+    pub(super) fn wait_for_workers(&self, at_most: Duration) {
+        drop(self.changed.wait_timeout_while(self.standing(), at_most, |standing| standing.alive > 0));
     }
 
     /// Waits so long, or until the work is done or something is lost.

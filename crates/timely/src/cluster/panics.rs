@@ -12,6 +12,10 @@ use super::error::{ClusterError, Peer};
 /// How long a broken connection waits for a better explanation: the other process may say on its heartbeat what happened to it.
 const HEAR_THE_PEER: Duration = Duration::from_millis(500);
 
+/// How long a broken connection waits for the workers to return after the alarm. A worker that uses a poisoned queue panics, and what
+/// it was sending is flushed as it unwinds, into the same queue: a second panic, which aborts the process before it can say anything.
+const WORKERS_RETURN: Duration = Duration::from_secs(2);
+
 /// What timely's panics begin with when a connection breaks.
 const TIMELY_SAYS: &str = "timely communication error: ";
 
@@ -66,6 +70,7 @@ fn is_expected(panic: &PanicHookInfo<'_>) -> bool {
             if !matches!(alarm.wait_for_loss(HEAR_THE_PEER), Stands::Lost(_)) {
                 alarm.raise(ClusterError::lost(peer, format!("its data connection broke: {}", said(panic))));
             }
+            alarm.wait_for_workers(WORKERS_RETURN);
             true
         }
         _ => false,

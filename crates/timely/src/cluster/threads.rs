@@ -66,6 +66,17 @@ fn run_worker<T>(
     work: &(impl Fn(&mut Worker) -> Result<T, String> + Sync),
 ) -> Option<T> {
     alarm.unpark_me();
+    let result = live(builder, index, alarm, work);
+    alarm.gone();
+    result
+}
+
+fn live<T>(
+    builder: Builder,
+    index: usize,
+    alarm: &Arc<Alarm>,
+    work: &(impl Fn(&mut Worker) -> Result<T, String> + Sync),
+) -> Option<T> {
     if alarm.lost().is_some() {
         return None;
     }
