@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 
-/// Nothing in this world waits longer.
-const NOBODY_WAITS_SO_LONG: Duration = Duration::from_secs(3600);
+/// Nothing in this world lasts longer, from its beginning.
+const END: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A runtime whose clock stands still.
 pub(super) struct Clock {
@@ -62,7 +62,8 @@ impl Clock {
     pub(super) fn advance(&self) -> bool {
         self.runtime.block_on(async {
             let since = Instant::now();
-            let mut last = pin!(tokio::time::sleep(NOBODY_WAITS_SO_LONG));
+            // The end stays where it is: one that moved on with each step towards it would never come.
+            let mut last = pin!(tokio::time::sleep_until(self.start + END));
             poll_fn(|cx| {
                 if since < Instant::now() {
                     return Poll::Ready(last.as_mut().poll(cx).is_pending());
