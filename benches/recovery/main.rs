@@ -28,7 +28,7 @@ type Section = (&'static str, fn(&Effort));
 const SECTIONS: [Section; 3] = [("epochs", epochs::print), ("workers", workers::print), ("memory", memory::print)];
 
 fn main() -> ExitCode {
-    let mut effort = Effort { window: Duration::from_secs(4), rounds: 5, records: 100_000_000 };
+    let mut effort = Effort { window: Duration::from_secs(3), rounds: 3, records: 100_000_000 };
     let mut wanted = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
