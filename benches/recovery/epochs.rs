@@ -47,6 +47,36 @@ pub(crate) fn print(effort: &Effort) {
     }
 }
 
+/// As many checkpoints as go, one after the other, while no look-up ends.
+pub(crate) fn print_stuck(effort: &Effort) {
+    println!("\n### Checkpoints while all look-ups hang, one after the other, one worker\n");
+    println!("| in flight | records carried | ms from one checkpoint to the next | slowest file |");
+    println!("|---|---|---|---|");
+    for in_flight in [100, 1_000, IN_FLIGHT] {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let allocator = Allocator::Thread(Thread::default());
+        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Instant::now()));
+        let seen = Arc::new(Seen::default());
+        let (latency, every) = (Duration::from_secs(600), Some(Duration::from_millis(1)));
+        let load = Load { in_flight, latency, every, order: Order::Ordered, skew: None };
+        let end = Instant::now() + effort.window;
+        let installed = install(&mut worker, pipeline(load, 1, end, Counter::of(&seen)), runtime.handle());
+        let begun = Instant::now();
+        installed.expect("nothing is restored").run(&mut worker, |_| match Instant::now() < end {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        });
+        let checkpoints = seen.checkpoints.load(Ordering::Relaxed) as f64;
+        println!(
+            "| {in_flight} | {} | {:.1} | {:.1} ms |",
+            seen.carried.load(Ordering::Relaxed),
+            begun.elapsed().as_secs_f64() * 1000.0 / checkpoints,
+            seen.slowest.load(Ordering::Relaxed) as f64 / 1e6,
+        );
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Sample {
     rate: f64,

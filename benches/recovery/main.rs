@@ -25,7 +25,8 @@ struct Effort {
 
 type Section = (&'static str, fn(&Effort));
 
-const SECTIONS: [Section; 3] = [("epochs", epochs::print), ("workers", workers::print), ("memory", memory::print)];
+const SECTIONS: [Section; 4] =
+    [("epochs", epochs::print), ("stuck", epochs::print_stuck), ("workers", workers::print), ("memory", memory::print)];
 
 fn main() -> ExitCode {
     let mut effort = Effort { window: Duration::from_secs(3), rounds: 3, records: 100_000_000 };

@@ -76,7 +76,7 @@ impl AsyncFunction<Number> for Sleepy {
     type Error = String;
 
     async fn invoke(&self, number: Number) -> Result<u64, String> {
-        if !self.0.is_zero() && (self.0 < RARE || number.number.is_multiple_of(100)) {
+        if !self.0.is_zero() && (self.0 != RARE || number.number.is_multiple_of(100)) {
             tokio::time::sleep(self.0).await;
         }
         Ok(number.number)
