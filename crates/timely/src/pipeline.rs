@@ -150,7 +150,6 @@ pub struct Cut {
     /// How many records were on their way.
     pub carried: u64,
     /// They, as bytes for [`Restored::carried`]. It takes its time when there are many, so do it where that does not matter.
-    #[allow(clippy::type_complexity)]
     pub encode: Box<dyn FnOnce() -> Result<Vec<u8>, String> + Send>,
     /// The sources have ended, and this is all.
     pub last: bool,

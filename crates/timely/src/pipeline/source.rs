@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::task::Waker;
 
+use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -13,7 +14,6 @@ use timely::dataflow::{Scope, StreamVec};
 use super::{Id, Partition, Position, Produced, Row, Source, StartSource};
 use crate::back::To;
 use crate::wake::Turns;
-use serde::{Deserialize, Serialize};
 
 /// What the coordinator says to a source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
