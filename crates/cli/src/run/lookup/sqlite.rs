@@ -1,0 +1,104 @@
+//! SQLite: connections on threads of their own.
+
+use std::slice::from_ref;
+
+use inflight::Pool;
+use inflight_connectors::sqlite::{SqliteLookup, SqliteLookupConfig};
+use inflight_connectors::{Error, Key, Record};
+use serde_json::Value;
+
+use super::system::Answers;
+
+/// Connections of one step at most: SQLite works on our own processors, and more would only take turns.
+const CONNECTIONS_MAX: usize = 64;
+
+/// The connections of one step to one database.
+pub(super) struct Sqlite(Pool<Connection>);
+
+impl Sqlite {
+    /// # Errors
+    /// What would be so at the next attempt, too. If somebody else holds the database, each call tries again, as often as the step says.
+    pub(super) async fn open(
+        config: &SqliteLookupConfig,
+        columns: &[String],
+        concurrency: usize,
+    ) -> Result<Self, Error> {
+        let (config, columns) = (config.clone(), columns.to_vec());
+        let opened = Pool::new(concurrency.min(CONNECTIONS_MAX), move || Connection {
+            config: config.clone(),
+            columns: columns.clone(),
+            lookup: None,
+        });
+        match opened.run(|connection| connection.open().map(drop)).await {
+            Err(error) if !error.is_retryable() => Err(error),
+            _ => Ok(Self(opened)),
+        }
+    }
+
+    pub(super) async fn ask(&self, keys: Vec<Key>) -> Result<Answers, Error> {
+        let rows = self.0.run(move |connection| look_up(connection.open()?, &keys)).await?;
+        Ok(rows.into_iter().map(|row| row.map(|row| row.map(Value::Object))).collect())
+    }
+}
+
+/// A row for each key.
+type Rows = Vec<Result<Option<Record>, Error>>;
+
+/// All keys at once. If that fails for good, one at a time: a key that cannot be asked for must not fail those that share its call.
+fn look_up(lookup: &mut SqliteLookup, keys: &[Key]) -> Result<Rows, Error> {
+    match lookup.lookup(keys) {
+        Ok(rows) => Ok(rows.into_iter().map(Ok).collect()),
+        Err(error) if error.is_retryable() || keys.len() == 1 => Err(error),
+        Err(_) => Ok(keys.iter().map(|key| lookup.lookup(from_ref(key)).map(|mut row| row.pop().flatten())).collect()),
+    }
+}
+
+/// A connection of the pool, opened when it is first needed; one that could not be is tried again with the next call.
+struct Connection {
+    config: SqliteLookupConfig,
+    columns: Vec<String>,
+    lookup: Option<SqliteLookup>,
+}
+
+impl Connection {
+    fn open(&mut self) -> Result<&mut SqliteLookup, Error> {
+        let lookup = match self.lookup.take() {
+            Some(lookup) => lookup,
+            None => SqliteLookup::open(&self.config, &self.columns)?,
+        };
+        Ok(self.lookup.insert(lookup))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_cannot_be_asked_for_fails_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("d.db");
+        let open = rusqlite::Connection::open(&database).unwrap();
+        open.execute_batch("create table t (a int primary key, b text); insert into t values (1, 'x')").unwrap();
+        let config = SqliteLookupConfig::table(&database, "t");
+        let mut connection = Connection { config, columns: vec!["a".to_owned()], lookup: None };
+        let keys = [vec![json!(1)], vec![json!([1])], vec![json!(2)]];
+        let rows = look_up(connection.open().unwrap(), &keys).unwrap();
+        assert_eq!(rows[0].as_ref().unwrap().as_ref().unwrap()["b"], "x");
+        assert!(rows[1].as_ref().unwrap_err().to_string().contains("cannot be a key"));
+        assert!(matches!(rows[2], Ok(None)));
+    }
+
+    #[test]
+    fn a_connection_that_could_not_be_opened_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("d.db");
+        let config = SqliteLookupConfig::table(&database, "t");
+        let mut connection = Connection { config, columns: vec!["a".to_owned()], lookup: None };
+        assert!(connection.open().is_err());
+        rusqlite::Connection::open(&database).unwrap().execute_batch("create table t (a int primary key)").unwrap();
+        assert!(connection.open().is_ok());
+    }
+}

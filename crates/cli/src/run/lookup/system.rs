@@ -1,0 +1,49 @@
+//! The systems that can be asked: an arm for each.
+
+use inflight::Cancellation;
+use inflight_connectors::postgres::PostgresLookup;
+use inflight_connectors::{Error, Key};
+use serde_json::Value;
+
+use super::sqlite::Sqlite;
+use crate::pipeline::{Lookup, Step};
+
+/// A system, opened.
+pub(super) enum System {
+    Sqlite(Sqlite),
+    Postgres(PostgresLookup),
+}
+
+/// What was found for each key.
+pub(super) type Answers = Vec<Result<Option<Value>, Error>>;
+
+impl System {
+    pub(super) async fn open(step: &Step) -> Result<Self, Error> {
+        let columns: Vec<String> = step.key.iter().map(|(column, _)| column.clone()).collect();
+        match &step.lookup {
+            Lookup::Sqlite(config) => Sqlite::open(config, &columns, step.concurrency).await.map(Self::Sqlite),
+            Lookup::Postgres(config) => {
+                let mut config = config.clone();
+                // Nobody waits for it any longer.
+                config.statement_timeout.get_or_insert(step.timeout);
+                PostgresLookup::connect(&config, &columns).await.map(Self::Postgres)
+            }
+        }
+    }
+
+    pub(super) async fn ask(&self, keys: Vec<Key>) -> Result<Answers, Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.ask(keys).await,
+            Self::Postgres(postgres) => postgres.lookup(&keys).await,
+        }
+    }
+
+    /// What becomes of a call to it that is given up.
+    pub(super) const fn cancellation(lookup: &Lookup) -> Cancellation {
+        match lookup {
+            // A query that runs on a thread cannot be stopped.
+            Lookup::Sqlite(_) => Cancellation::Wait,
+            Lookup::Postgres(_) => Cancellation::Drop,
+        }
+    }
+}
