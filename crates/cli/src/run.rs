@@ -10,6 +10,7 @@
 mod columns;
 mod join;
 mod keeper;
+mod letter;
 mod lookup;
 mod opening;
 mod outcomes;

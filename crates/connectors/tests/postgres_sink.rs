@@ -196,6 +196,42 @@ fn an_epoch_is_there_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn two_tables_share_a_transaction() {
+    let tables = "create table orders (id int, name text, n int); create table letters (id int primary key)";
+    let Some(schema) = Schema::new("inflight_sink_beside", tables) else { return };
+    let config = PostgresSinkConfig { table: "orders".to_owned(), key: None, ..config(&schema) };
+    let open = || PostgresSink::open_with_epochs(&config, Epochs::new("both", 1)).unwrap();
+    let letters = PostgresSinkConfig { table: "letters".to_owned(), ..config.clone() };
+    let counts =
+        || schema.rows("select (select count(*) from orders) as orders, (select count(*) from letters) as letters");
+    let mut sink = open();
+    let mut beside = Box::new(sink.beside(&letters).unwrap());
+    for id in 0..2_500 {
+        write(&mut beside, json!({ "id": id })).unwrap();
+        write(&mut sink, order(id, "x")).unwrap();
+    }
+    let nothing = counts();
+    assert_eq!(nothing[0], json!({ "orders": 0, "letters": 0 }));
+    for sink in [&mut *beside as &mut dyn Sink, &mut sink] {
+        sink.prepare(1).unwrap();
+    }
+    beside.commit(1).unwrap();
+    assert_eq!(counts(), nothing);
+    sink.commit(1).unwrap();
+    assert_eq!(counts()[0], json!({ "orders": 2_500, "letters": 2_500 }));
+    // What is refused there takes all of the epoch along.
+    write(&mut sink, order(7_000, "x")).unwrap();
+    write(&mut beside, json!({ "id": 0 })).unwrap();
+    let lost = beside.prepare(2).unwrap_err();
+    assert_eq!(sink.prepare(2).unwrap_err().to_string(), lost.to_string());
+    drop((sink, beside));
+    assert_eq!(counts()[0], json!({ "orders": 2_500, "letters": 2_500 }));
+    assert_eq!(open().decided().unwrap(), Some(1));
+    let without_epochs = PostgresSink::open(&config).unwrap();
+    assert!(without_epochs.beside(&letters).unwrap_err().to_string().contains("only sinks with epochs"));
+}
+
+#[test]
 fn what_comes_after_the_last_epoch_is_not_lost_silently() {
     let Some(schema) = Schema::new("sink_rest", ORDERS) else { return };
     let mut sink = with_epochs(&schema, 1).unwrap();

@@ -25,7 +25,8 @@ pub(super) enum Output {
 const ENRICHED: &str = "enriched.jsonl";
 /// The file of the flights whose destination is in no table.
 const DEAD: &str = "dead.jsonl";
-const ELAPSED: &[u8] = b"\"elapsed_ms\":";
+/// What of them is another time another.
+const TIMES: [&[u8]; 3] = [b"\"read_at\":", b"\"failed_at\":", b"\"elapsed_ms\":"];
 const DATABASE: &str = "enriched.db";
 /// The table in it.
 const TABLE: &str = "flights";
@@ -123,17 +124,22 @@ fn table(folder: &Path) -> String {
     format!("flights_of_{}", name.replace('-', "_"))
 }
 
-/// Dead letters without how long each took.
+/// Dead letters without when they failed and how long that took.
 fn without_times(letters: &[u8]) -> Vec<u8> {
     let mut left = Vec::with_capacity(letters.len());
     let mut rest = letters;
-    while let Some(at) = rest.windows(ELAPSED.len()).position(|window| window == ELAPSED) {
-        let (before, after) = rest.split_at(at + ELAPSED.len());
+    // From each value to the comma behind it: none of them has one in it, and other fields follow.
+    while let Some(at) = TIMES.iter().filter_map(|time| Some(find(rest, time)? + time.len())).min() {
+        let (before, after) = rest.split_at(at);
         left.extend_from_slice(before);
-        rest = &after[after.iter().take_while(|byte| byte.is_ascii_digit()).count()..];
+        rest = &after[after.iter().take_while(|byte| **byte != b',').count()..];
     }
     left.extend_from_slice(rest);
     left
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
 }
 
 #[cfg(test)]
@@ -142,8 +148,8 @@ mod tests {
 
     #[test]
     fn times_are_left_out_of_dead_letters_and_nothing_else() {
-        let letters = b"{\"elapsed_ms\":12,\"a\":1}\n{\"elapsed_ms\":0}\n";
-        assert_eq!(without_times(letters), b"{\"elapsed_ms\":,\"a\":1}\n{\"elapsed_ms\":}\n");
+        let letters = b"{\"read_at\":\"2026-01-01T00:00:00Z\",\"elapsed_ms\":12,\"a\":1}\n{\"elapsed_ms\":0,\"b\":2}\n";
+        assert_eq!(without_times(letters), b"{\"read_at\":,\"elapsed_ms\":,\"a\":1}\n{\"elapsed_ms\":,\"b\":2}\n");
         assert_eq!(without_times(b"none"), b"none");
     }
 }

@@ -73,10 +73,12 @@ impl Pipeline {
             let message = "standard input cannot be read again, so a run cannot go on after a crash".to_owned();
             return Err(NoRecovery { message, remedy: "read a file, or leave `checkpoint` out" });
         }
-        if self.sink.decides() && self.dead_letter.as_ref().is_some_and(super::Sink::decides) {
+        let both_decide =
+            |dead_letter: &super::Sink| dead_letter.decides() && !dead_letter.shares_transactions_with(&self.sink);
+        if self.sink.decides() && self.dead_letter.as_ref().is_some_and(both_decide) {
             let message =
-                "records and dead letters cannot both go to a database: two transactions cannot be one".to_owned();
-            return Err(NoRecovery { message, remedy: "write one of them to a file" });
+                "records and dead letters cannot go to two databases: two transactions cannot be one".to_owned();
+            return Err(NoRecovery { message, remedy: "write both to one database, or one of them to a file" });
         }
         let dir = plain(&checkpoint.dir);
         let in_the_way = self.files().into_iter().find(|(_, path)| {

@@ -66,6 +66,15 @@ impl Sink {
         matches!(self, Self::Sqlite(_) | Self::Postgres(_))
     }
 
+    /// Whether both are tables of one database, so that one transaction can hold what is written to both.
+    pub fn shares_transactions_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(own), Self::Sqlite(other)) => own.database == other.database,
+            (Self::Postgres(own), Self::Postgres(other)) => own.server == other.server,
+            _ => false,
+        }
+    }
+
     /// The table, if it is one.
     pub fn table(&self) -> Option<&str> {
         match self {

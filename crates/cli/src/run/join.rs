@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use inflight::{Cause, Completed};
-use inflight_connectors::Record;
 use inflight_timely::pipeline::Join;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::letter::{self, Why};
 use super::lookup::{Answer, Error};
 use super::outcomes::Outcome;
 use super::row::{Fate, Row};
@@ -27,8 +27,12 @@ pub(super) fn join(
 ) -> Join<Row, Answer, Error> {
     let secrets = pipeline.secrets.clone();
     let steps: Vec<(usize, Step)> = places.iter().map(|&place| (place, pipeline.steps[place].clone())).collect();
+    let names: Vec<String> = pipeline.steps.iter().map(|step| step.name.clone()).collect();
     Box::new(move |parts| {
         let mut row = parts.first()?.input.clone();
+        // Who is still here after a stage has got a value from each step of it.
+        let mut found: Vec<&str> =
+            row.outcomes.iter().filter_map(|(place, _)| names.get(place)).map(String::as_str).collect();
         // All parts first: when they are gone, nobody else holds the record, and it is not copied to be written to.
         let settled: Vec<Settled> = steps
             .iter()
@@ -41,11 +45,12 @@ pub(super) fn join(
             })
             .collect();
         for ((_, step), settled) in steps.iter().zip(settled) {
-            if let Err(why) = apply(&mut row, step, settled) {
+            if let Err(why) = apply(&mut row, step, settled, &found) {
                 tally.count(row.outcomes);
                 stop.fail(format!("record {}, look-up `{}`: {why}", row.number, step.name));
                 return None;
             }
+            found.push(&step.name);
         }
         Some(row)
     })
@@ -62,51 +67,50 @@ enum Settled {
 }
 
 fn settle(step: &Step, part: Done, secrets: &Secrets) -> Settled {
-    let why =
-        |text: String| Why { text: secrets.hide(&text), attempts: part.attempts, elapsed_ms: part.elapsed.as_millis() };
+    let why = |failure: String, error: &str| Why {
+        failure,
+        error: secrets.hide(error),
+        attempts: part.attempts,
+        elapsed: part.elapsed,
+    };
+    let missing = || why("missing".to_owned(), "there is no answer for its key");
     match part.result {
         Ok(Answer::Found(value)) => Settled::Value(value),
         Ok(Answer::Skipped) => Settled::Out,
         Ok(Answer::Missing) => match step.on_missing {
             OnMissing::Keep => Settled::Value(Value::Null),
             OnMissing::Drop => Settled::Drop,
-            OnMissing::DeadLetter => Settled::Dead(why("there is no answer for its key".into())),
-            OnMissing::Fail => Settled::Fail(why("there is no answer for its key".into())),
+            OnMissing::DeadLetter => Settled::Dead(missing()),
+            OnMissing::Fail => Settled::Fail(missing()),
         },
         Err(cause) => match &step.on_error {
             OnError::Keep => Settled::Value(Value::Null),
             OnError::Drop => Settled::Drop,
             OnError::Default(value) => Settled::Value(value.clone().into()),
-            OnError::DeadLetter => Settled::Dead(why(cause.to_string())),
-            OnError::Fail => Settled::Fail(why(cause.to_string())),
+            OnError::DeadLetter => Settled::Dead(why(letter::failure(&cause), &cause.to_string())),
+            OnError::Fail => Settled::Fail(why(letter::failure(&cause), &cause.to_string())),
         },
     }
 }
 
-fn apply(row: &mut Row, step: &Step, settled: Settled) -> Result<(), Why> {
-    let number = row.number;
+/// Does to a row what was settled; the results of the steps called `found` are in it already.
+fn apply(row: &mut Row, step: &Step, settled: Settled, found: &[&str]) -> Result<(), Why> {
     let Fate::Going(record) = &mut row.fate else { return Ok(()) };
     match settled {
-        Settled::Value(value) => drop(Arc::make_mut(record).insert(step.name.clone(), value)),
+        Settled::Value(value) => {
+            if let Some(replaced) = Arc::make_mut(record).insert(step.name.clone(), value) {
+                row.past.get_or_insert_default().replaced.insert(step.name.clone(), replaced);
+            }
+        }
         Settled::Drop => row.fate = Fate::Dropped,
-        Settled::Dead(why) => row.fate = Fate::Dead(Arc::new(dead_letter(number, step, record, why))),
+        Settled::Dead(why) => {
+            let record = Arc::clone(record);
+            row.fate = Fate::Dead(Arc::new(letter::letter(row, &record, found, step, why)));
+        }
         Settled::Fail(why) => return Err(why),
         Settled::Out => {}
     }
     Ok(())
-}
-
-struct Why {
-    text: String,
-    attempts: u32,
-    elapsed_ms: u128,
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plural = if self.attempts == 1 { "" } else { "s" };
-        write!(f, "{} ({} attempt{plural}, {} ms)", self.text, self.attempts, self.elapsed_ms)
-    }
 }
 
 /// What is counted: nothing for a record that was taken out before.
@@ -119,18 +123,6 @@ fn outcome(part: &Done) -> Option<Outcome> {
         Err(Cause::TimedOut { .. }) => Some(Outcome::TimedOut),
         Err(_) => Some(Outcome::Failed),
     }
-}
-
-/// The record with the story of its failure.
-fn dead_letter(number: u64, step: &Step, record: &Record, why: Why) -> Record {
-    let mut letter = Record::new();
-    letter.insert("record_number".into(), json!(number));
-    letter.insert("step".into(), json!(step.name));
-    letter.insert("error".into(), json!(why.text));
-    letter.insert("attempts".into(), json!(why.attempts));
-    letter.insert("elapsed_ms".into(), json!(why.elapsed_ms as u64));
-    letter.insert("record".into(), Value::Object(record.clone()));
-    letter
 }
 
 #[cfg(test)]
@@ -161,7 +153,7 @@ mod tests {
         let mut row = going(json!({ "id": 1 }));
         let part =
             Completed { input: row.clone(), timestamp: None, result, attempts: 2, elapsed: Duration::from_millis(30) };
-        apply(&mut row, &step, settle(&step, part, &Secrets::default())).map_err(|why| why.to_string())?;
+        apply(&mut row, &step, settle(&step, part, &Secrets::default()), &[]).map_err(|why| why.to_string())?;
         Ok(row)
     }
 
@@ -186,6 +178,7 @@ mod tests {
         assert!(matches!(after("drop").unwrap().fate, Fate::Dropped));
         let Fate::Dead(letter) = after("dead_letter").unwrap().fate else { panic!("it is no dead letter") };
         assert_eq!((&letter["error"], &letter["step"]), (&json!("there is no answer for its key"), &json!("user")));
+        assert_eq!(letter["failure"], "missing");
         assert_eq!(after("fail").unwrap_err(), "there is no answer for its key (2 attempts, 30 ms)");
     }
 
@@ -197,8 +190,14 @@ mod tests {
         assert!(matches!(after("drop").unwrap().fate, Fate::Dropped));
         let Fate::Dead(letter) = after("dead_letter").unwrap().fate else { panic!("it is no dead letter") };
         let error = Cause::<Error>::Panicked("no".to_owned()).to_string();
-        let story = json!({ "record_number": 7, "step": "user", "error": error, "attempts": 2, "elapsed_ms": 30, "record": { "id": 1 } });
-        assert_eq!(Value::Object((*letter).clone()), story);
+        let mut letter = Value::Object((*letter).clone());
+        assert!(letter["failed_at"].take().as_str().is_some_and(|time| time.ends_with('Z')));
+        let story = json!({
+            "source": null, "record_number": 7, "read_at": "1970-01-01T00:00:00.000Z", "failed_at": null, "step": "user",
+            "key": { "id": 1 }, "failure": "panic", "error": error, "attempts": 2, "elapsed_ms": 30, "found": {},
+            "record": { "id": 1 }
+        });
+        assert_eq!(letter, story);
         assert_eq!(after("fail").unwrap_err(), format!("{error} (2 attempts, 30 ms)"));
     }
 
@@ -215,7 +214,7 @@ mod tests {
                 elapsed: Duration::ZERO,
             };
             assert!(outcome(&part).is_none());
-            assert!(apply(&mut row, &step, settle(&step, part, &Secrets::default())).is_ok());
+            assert!(apply(&mut row, &step, settle(&step, part, &Secrets::default()), &[]).is_ok());
             assert!(row.record().is_none());
         }
     }

@@ -15,6 +15,7 @@ use inflight_connectors::{Position, Record};
 use inflight_timely::pipeline::{self, Partition, Produced, Source};
 
 use super::columns::Columns;
+use super::keeper::since_1970_now;
 use super::partitions::{Reached, path};
 use super::row::Row;
 use super::stop::Stop;
@@ -236,8 +237,9 @@ impl Source<Row> for Intake {
         let (partition, first) = (self.current, reached.records() + 1);
         reached.position.skip += most;
         let records = self.batch.by_ref().take(usize::try_from(most).unwrap_or(usize::MAX));
-        let rows: Vec<Row> =
-            (first..).zip(records).map(|(number, record)| Row::new(partition, number, record)).collect();
+        let read_at = u64::try_from(since_1970_now().as_millis()).unwrap_or(u64::MAX);
+        let row = |(number, record)| Row { read_at, ..Row::new(partition, number, record) };
+        let rows: Vec<Row> = (first..).zip(records).map(row).collect();
         self.reading.gauges.records_in.fetch_add(most, Ordering::Relaxed);
         self.reading.tally.read(most);
         Produced::Records(rows)

@@ -16,7 +16,7 @@ use super::partitions::{Reached, partitions};
 use super::row::Row;
 use super::stop::Stop;
 use super::tally::Tally;
-use super::writer::{DEAD_LETTERS, Decider, RECORDS, Sinks, States};
+use super::writer::{DEAD_LETTERS, Opened, RECORDS, Sinks, States};
 use super::{opening, reader, writer};
 use crate::args::Accept;
 use crate::compatible::{Changes, Shape};
@@ -72,7 +72,7 @@ pub(super) fn begin(
 ) -> anyhow::Result<Start> {
     let Some(settings) = &pipeline.checkpoint else {
         let partitions = partitions(&pipeline.source, &pipeline.folder, &[], false)?;
-        return open_all(pipeline, stop, partitions, States::default(), None, None);
+        return open_all(pipeline, stop, partitions, States::default(), Vec::new(), None);
     };
     let shape = Shape::of(pipeline)?;
     let mut store = Store::open(Folder::create(&settings.dir)?, &now())?.keep(settings.keep);
@@ -87,10 +87,10 @@ pub(super) fn begin(
     let is_same = |sink: &str| before.as_ref().is_some_and(|before| before.has_same_sink(&shape, sink));
 
     let output = output(pipeline, newest.as_ref());
-    let Some(mut decider) = open_decider(pipeline, &output, store.generation(), stop)? else {
+    let Some(mut deciding) = open_deciding(pipeline, &output, store.generation(), stop)? else {
         return Ok(Start::Stopped);
     };
-    let from = match &mut decider {
+    let from = match deciding.first_mut() {
         None => newest,
         Some((name, sink)) if options.from_scratch || (newest.is_some() && !is_same(name)) => {
             // What the database knows is of another output.
@@ -109,7 +109,7 @@ pub(super) fn begin(
     let restored = restored(pipeline, from.as_ref(), &changes)?;
     let mark = from.as_ref().map(Checkpoint::mark);
     store.start(mark)?;
-    let facts = decider.as_ref().map(|_| (OUTPUT.to_owned(), output)).into_iter().collect();
+    let facts = deciding.first().map(|_| (OUTPUT.to_owned(), output)).into_iter().collect();
     let mut keeper = Keeper::new(store, shape.to_string(), &partitions, facts, Arc::clone(tally));
     if settings.replay == Replay::Recorded {
         keeper.record_behind(mark).map_err(anyhow::Error::msg)?;
@@ -123,7 +123,7 @@ pub(super) fn begin(
         states.extend(same.map(|(name, state)| (name.clone(), state.clone())));
         told = Some(in_words(from, &partitions));
     }
-    open_all(pipeline, stop, partitions, states, decider, Some((keeper, restored, told)))
+    open_all(pipeline, stop, partitions, states, deciding, Some((keeper, restored, told)))
 }
 
 /// The name by which a database knows the output: the one it had, or one that another pipeline is not likely to have.
@@ -137,19 +137,29 @@ fn output(pipeline: &Pipeline, before: Option<&Checkpoint>) -> String {
     })
 }
 
-/// Opens the sink that decides which epoch counts, if there is one; nothing when the run was stopped meanwhile.
-fn open_decider(
+/// Opens the sink that decides which epoch counts, if there is one, and the one that shares its transactions; nothing when
+/// the run was stopped meanwhile.
+fn open_deciding(
     pipeline: &Pipeline,
     output: &str,
     generation: u64,
     stop: &Stop,
-) -> anyhow::Result<Option<Option<Decider>>> {
-    let sinks = [(RECORDS, Some(&pipeline.sink)), (DEAD_LETTERS, pipeline.dead_letter.as_ref())];
-    let deciding = sinks.into_iter().find_map(|(name, sink)| Some((name, sink.filter(|sink| sink.decides())?.clone())));
-    let Some((name, config)) = deciding else { return Ok(Some(None)) };
+) -> anyhow::Result<Option<Vec<Opened>>> {
+    let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
+    if !records.decides() && !dead_letters.as_ref().is_some_and(Sink::decides) {
+        return Ok(Some(Vec::new()));
+    }
     let epochs = Epochs::new(output, generation);
-    let open = move || writer::open_sink(&config, None, Some(epochs)).map_err(|error| error.to_string());
-    Ok(opening::open(stop, open)?.map(|sink| Some((name, sink))))
+    let open = move || match (&records, &dead_letters) {
+        (records, Some(dead_letters)) if records.shares_transactions_with(dead_letters) => {
+            writer::open_together(records, dead_letters, Some(epochs))
+        }
+        (_, Some(dead_letters)) if dead_letters.decides() => {
+            Ok(vec![(DEAD_LETTERS, writer::open_sink(dead_letters, None, Some(epochs))?)])
+        }
+        (records, _) => Ok(vec![(RECORDS, writer::open_sink(records, None, Some(epochs))?)]),
+    };
+    opening::open(stop, move || open().map_err(|error| error.to_string()))
 }
 
 /// The checkpoint of the epoch that a database has: a newer one was never complete.
@@ -168,7 +178,7 @@ fn open_all(
     stop: &Stop,
     partitions: Vec<Partition>,
     states: States,
-    decider: Option<Decider>,
+    opened_sinks: Vec<Opened>,
     recovered: Option<Recovered>,
 ) -> anyhow::Result<Start> {
     let is_open = |partition: &&Partition| {
@@ -183,8 +193,10 @@ fn open_all(
         opened = Some((index, source));
     }
     let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
-    let open =
-        move || writer::open(&records, dead_letters.as_ref(), &states, decider).map_err(|error| error.to_string());
+    let sources = partitions.iter().map(|partition| partition.name.clone()).collect();
+    let open = move || {
+        writer::open(&records, dead_letters.as_ref(), &states, sources, opened_sinks).map_err(|error| error.to_string())
+    };
     let Some(sinks) = opening::open(stop, open)? else { return Ok(Start::Stopped) };
     let (keeper, restored, told) = match recovered {
         Some((keeper, restored, told)) => (Some(keeper), restored, told),

@@ -6,6 +6,7 @@ use inflight_connectors::Record;
 use inflight_timely::pipeline::{self, Id};
 use serde::{Deserialize, Serialize};
 
+use super::letter::Past;
 use super::outcomes::Outcomes;
 use super::portable;
 
@@ -16,7 +17,11 @@ pub(super) struct Row {
     pub(super) partition: u32,
     /// Place among the records of its partition, from 1.
     pub(super) number: u64,
+    /// When: milliseconds since 1970.
+    pub(super) read_at: u64,
     pub(super) outcomes: Outcomes,
+    /// What only its dead letter would tell; most have nothing of it.
+    pub(super) past: Option<Box<Past>>,
     pub(super) fate: Fate,
 }
 
@@ -38,9 +43,10 @@ pub(super) enum Fate {
 }
 
 impl Row {
-    /// As it was read.
+    /// As it was read, a long time ago.
     pub(super) fn new(partition: u32, number: u64, record: Record) -> Self {
-        Self { partition, number, outcomes: Outcomes::default(), fate: Fate::Going(Arc::new(record)) }
+        let fate = Fate::Going(Arc::new(record));
+        Self { partition, number, read_at: 0, outcomes: Outcomes::default(), past: None, fate }
     }
 
     /// The record, if it is still being enriched.

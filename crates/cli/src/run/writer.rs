@@ -20,6 +20,7 @@ use inflight_connectors::{Epochs, Error, Sink};
 use inflight_timely::pipeline::{self, Cut};
 
 use super::keeper::Keeper;
+use super::letter::addressed;
 use super::row::{Fate, Row};
 use super::stop::Stop;
 use super::tally::Tally;
@@ -45,21 +46,27 @@ pub(super) const DEAD_LETTERS: &str = "dead_letter";
 pub(super) struct Sinks {
     records: Box<dyn Sink>,
     dead_letters: Option<Box<dyn Sink>>,
+    /// What the partitions of the source are called, for the dead letters.
+    sources: Vec<String>,
     partials: Vec<PathBuf>,
 }
 
-/// A sink that was opened before the others, to ask it which epoch counts; with its key in the pipeline file.
-pub(super) type Decider = (&'static str, Box<dyn Sink>);
+/// A sink that was opened before the others, with its key in the pipeline file.
+pub(super) type Opened = (&'static str, Box<dyn Sink>);
 
 /// Opens the sink of a pipeline, and that for its dead letters. Those with a state go on there, the others begin anew.
 pub(super) fn open(
     records: &config::Sink,
     dead_letters: Option<&config::Sink>,
     states: &States,
-    mut decider: Option<Decider>,
+    sources: Vec<String>,
+    mut opened: Vec<Opened>,
 ) -> Result<Sinks, Error> {
-    let mut open = |config: &config::Sink, name: &str| match decider.take_if(|(decider, _)| *decider == name) {
-        Some((_, sink)) => Ok(sink),
+    if let (true, Some(dead_letters)) = (opened.is_empty(), dead_letters) {
+        opened = open_together(records, dead_letters, None)?;
+    }
+    let mut open = |config: &config::Sink, name: &str| match opened.iter().position(|(opened, _)| *opened == name) {
+        Some(at) => Ok(opened.swap_remove(at).1),
         None => open_sink(config, states.get(name).map(String::as_str), None),
     };
     let records_sink = open(records, RECORDS)?;
@@ -68,7 +75,7 @@ pub(super) fn open(
         config::Sink::File(config) => partial(config),
         _ => None,
     });
-    Ok(Sinks { records: records_sink, dead_letters: dead_letters_sink, partials: files.collect() })
+    Ok(Sinks { records: records_sink, dead_letters: dead_letters_sink, sources, partials: files.collect() })
 }
 
 /// Opens one sink, to go on from a state or to begin; `epochs` is for those that decide which of them count.
@@ -87,6 +94,36 @@ pub(super) fn open_sink(
     })
 }
 
+/// Opens the sinks of the records and of the dead letters, if one transaction can hold what is written to both; else
+/// nothing. The first of them decides which epoch counts.
+pub(super) fn open_together(
+    records: &config::Sink,
+    dead_letters: &config::Sink,
+    epochs: Option<Epochs>,
+) -> Result<Vec<Opened>, Error> {
+    if !records.shares_transactions_with(dead_letters) {
+        return Ok(Vec::new());
+    }
+    let both: [Box<dyn Sink>; 2] = match (records, dead_letters, epochs) {
+        (config::Sink::Sqlite(records), config::Sink::Sqlite(dead_letters), epochs) => {
+            let records = match epochs {
+                Some(epochs) => SqliteSink::open_with_epochs(records, epochs)?,
+                None => SqliteSink::open(records)?,
+            };
+            let dead_letters = records.beside(dead_letters)?;
+            [Box::new(records), Box::new(dead_letters)]
+        }
+        (config::Sink::Postgres(records), config::Sink::Postgres(dead_letters), Some(epochs)) => {
+            let records = PostgresSink::open_with_epochs(records, epochs)?;
+            let dead_letters = records.beside(dead_letters)?;
+            [Box::new(records), Box::new(dead_letters)]
+        }
+        // Without epochs each may have a connection of its own.
+        _ => return Ok(Vec::new()),
+    };
+    Ok([RECORDS, DEAD_LETTERS].into_iter().zip(both).collect())
+}
+
 /// Starts a thread that writes, once the sink is started, and what hands it the dataflow's batches.
 pub(super) fn start(
     sinks: Sinks,
@@ -95,7 +132,7 @@ pub(super) fn start(
     gauges: &Arc<Gauges>,
     tally: &Arc<Tally>,
 ) -> (impl FnOnce(Waker) -> Box<dyn pipeline::Sink<Row>> + Send + 'static, Writing) {
-    let Sinks { records, dead_letters, partials } = sinks;
+    let Sinks { records, dead_letters, sources, partials } = sinks;
     let (sender, work) = channel();
     let (verdict, complete) = sync_channel(1);
     let (ended_sender, ended) = sync_channel(1);
@@ -103,8 +140,9 @@ pub(super) fn start(
     let start = move |waker: Waker| -> Box<dyn pipeline::Sink<Row>> {
         let shared =
             Arc::new(Shared { waiting: AtomicUsize::new(0), completed: AtomicU64::new(0), waker: waker.clone() });
+        let (thread_tally, thread_shared) = (Arc::clone(&tally), Arc::clone(&shared));
         let outputs =
-            Outputs { records, dead_letters, keeper, gauges, tally: Arc::clone(&tally), shared: Arc::clone(&shared) };
+            Outputs { records, dead_letters, sources, keeper, gauges, tally: thread_tally, shared: thread_shared };
         let thread_stop = Arc::clone(&stop);
         thread::spawn(move || {
             let _end = WakeAtEnd(waker);
@@ -187,6 +225,8 @@ impl pipeline::Sink<Row> for Outlet {
 struct Outputs {
     records: Box<dyn Sink>,
     dead_letters: Option<Box<dyn Sink>>,
+    /// What the partitions of the source are called.
+    sources: Vec<String>,
     keeper: Option<Keeper>,
     gauges: Arc<Gauges>,
     tally: Arc<Tally>,
@@ -232,7 +272,8 @@ impl Outputs {
                 self.tally.wrote();
             }
             Fate::Dead(letter) => {
-                self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.write(letter))?;
+                let source = self.sources.get(row.partition as usize).map(String::as_str);
+                self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.write(&addressed(letter, source)))?;
                 self.tally.dead_lettered();
             }
             Fate::Dropped => self.tally.dropped(),
@@ -355,7 +396,15 @@ mod tests {
 
     fn outputs(records: impl Sink + 'static) -> Outputs {
         let (gauges, tally) = (Arc::default(), Tally::new(&[], &[], 1));
-        Outputs { records: Box::new(records), dead_letters: None, keeper: None, gauges, tally, shared: shared() }
+        Outputs {
+            records: Box::new(records),
+            dead_letters: None,
+            sources: Vec::new(),
+            keeper: None,
+            gauges,
+            tally,
+            shared: shared(),
+        }
     }
 
     #[test]

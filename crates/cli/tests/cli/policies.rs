@@ -72,12 +72,16 @@ fn dead_letters_tell_their_story() {
     let mut letters = json_lines(&workspace.read("dead.jsonl"));
     for letter in &mut letters {
         assert!(letter["elapsed_ms"].take().is_u64());
+        let (read_at, failed_at) = (letter["read_at"].take(), letter["failed_at"].take());
+        assert!(read_at.as_str() <= failed_at.as_str() && failed_at.as_str() > Some("2026"), "{read_at} {failed_at}");
     }
     assert_eq!(
         letters[0],
-        json!({ "record_number": 2, "step": "user", "error": "there is no answer for its key", "attempts": 1,
-                "elapsed_ms": null, "record": { "id": 9 } })
+        json!({ "source": "in.jsonl", "record_number": 2, "read_at": null, "failed_at": null, "step": "user",
+                "key": { "id": 9 }, "failure": "missing", "error": "there is no answer for its key", "attempts": 1,
+                "elapsed_ms": null, "found": {}, "record": { "id": 9 } })
     );
+    assert_eq!(letters[1]["failure"], "malformed", "{}", letters[1]);
     assert_eq!((&letters[1]["record_number"], &letters[1]["record"]), (&json!(3), &json!({ "id": 3 })));
     assert!(letters[1]["error"].as_str().unwrap().contains("a blob"), "{}", letters[1]);
     assert_eq!(run(policy, &["--strict"]).1.code, 3);
@@ -115,4 +119,56 @@ dead_letter: { file: { path: dead.jsonl } }
     assert_eq!(workspace.run_with(&["run", "p.yaml"], &variables).code, 0);
     let letters = workspace.read("dead.jsonl");
     assert!(letters.contains("a blob") && !letters.contains("hunter"), "{letters}");
+}
+
+#[test]
+fn a_letter_has_the_record_as_it_was_read_and_what_was_found_apart() {
+    let workspace = Workspace::with(
+        "\
+source: { file: { paths: [one.jsonl, two.jsonl] } }
+enrich:
+  user: { sqlite: { database: users.db, table: users, columns: [name, firm] }, key: { id: .id } }
+  firm: { sqlite: { database: users.db, table: firms }, key: { id: .user.firm }, on_missing: dead_letter }
+sink: { file: { path: out.jsonl } }
+dead_letter: { file: { path: dead.jsonl } }
+",
+    );
+    workspace.database("users.db").execute_batch(USERS).unwrap();
+    // Its `user` gives way to what is found, and is there again in the letter.
+    workspace.write("one.jsonl", "");
+    workspace.write("two.jsonl", "{\"user\":\"me\",\"id\":2}\n");
+    let ran = workspace.run(&["run", "p.yaml"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let letters = json_lines(&workspace.read("dead.jsonl"));
+    assert_eq!((&letters[0]["source"], &letters[0]["step"]), (&json!("two.jsonl"), &json!("firm")));
+    assert_eq!(letters[0]["record"].to_string(), r#"{"user":"me","id":2}"#);
+    assert_eq!(letters[0]["found"], json!({ "user": { "name": "Bob", "firm": "b" } }));
+    assert_eq!(letters[0]["key"], json!({ "id": "b" }));
+}
+
+#[test]
+fn letters_fit_a_table_and_a_csv_file() {
+    let policy = "    on_error: dead_letter\n    on_missing: dead_letter\n";
+    for place in [
+        "{ file: { path: dead.csv } }",
+        "{ sqlite: { database: dead.db, table: letters, create: true, key: [source, record_number] } }",
+    ] {
+        let sink = format!("{{ file: {{ path: out.jsonl }} }}\ndead_letter: {place}");
+        let workspace = Workspace::with_users("{ file: { path: in.jsonl } }", policy, &sink);
+        workspace.write("in.jsonl", "{\"id\":1}\n{\"id\":9,\"tags\":[\"a\"]}\n{\"id\":3}\n");
+        let ran = workspace.run(&["run", "p.yaml"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        if place.contains("csv") {
+            let letters = workspace.read("dead.csv");
+            let mut lines = letters.lines();
+            let header =
+                "source,record_number,read_at,failed_at,step,key,failure,error,attempts,elapsed_ms,found,record";
+            assert_eq!(lines.next(), Some(header));
+            assert!(lines.next().unwrap().ends_with(r#",{},"{""id"":9,""tags"":[""a""]}""#), "{letters}");
+        } else {
+            let sql = "select group_concat(record_number || failure || json_extract(record, '$.id')) from letters";
+            let told: String = workspace.database("dead.db").query_row(sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(told, "2missing9,3malformed3");
+        }
+    }
 }

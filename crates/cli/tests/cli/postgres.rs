@@ -86,6 +86,43 @@ fn each_record_is_there_once_whatever_is_killed() {
     assert_eq!(schema.count("enriched where id in (0, 3) and \"user\" is null"), 10_000);
 }
 
+/// The table that the README gives for dead letters.
+const LETTERS: &str = "
+    create table letters (source text, record_number bigint, read_at timestamptz, failed_at timestamptz, step text,
+        key jsonb, failure text, error text, attempts int, elapsed_ms bigint, found jsonb, record jsonb);";
+
+#[test]
+fn records_and_dead_letters_are_one_transaction_and_have_no_secrets() {
+    let Some(schema) = Schema::new("inflight_cli_letters", &format!("{TABLES}{LETTERS}")) else { return };
+    let letters = "    on_missing: dead_letter\nsink: { postgres: { url: '${env:URL}', table: enriched } }\n\
+                   dead_letter: { postgres: { url: '${env:URL}', table: letters } }\n";
+    let workspace = workspace(20_000);
+    let sink = "sink: { postgres: { url: '${env:URL}', table: enriched } }\n";
+    workspace.write("p.yaml", PIPELINE.replace(sink, letters));
+    for kill in 1..5 {
+        let written = schema.count("letters");
+        let running = Running::start_with(&workspace, &["run", "p.yaml"], &[("URL", &schema.url)]);
+        wait_until("letters are committed", || {
+            let now = schema.count("letters");
+            now >= written + kill * 250 || now == 10_000
+        });
+        running.signal("KILL");
+        running.end();
+    }
+    let ran = schema.run(&workspace, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!((schema.count("enriched"), schema.count("(select distinct n from enriched) as ns")), (10_000, 10_000));
+    assert_eq!(schema.count("letters"), 10_000);
+    assert_eq!(schema.count("(select distinct record ->> 'n' from letters) as ns"), 10_000);
+    let told = "letters where step = 'user' and failure = 'missing' and source = 'in.jsonl' and attempts = 1
+        and (key ->> 'id')::int in (0, 3) and failed_at >= read_at and record_number = (record ->> 'n')::int + 1";
+    assert_eq!(schema.count(told), 10_000);
+    let password = schema.url.split(':').nth(2).and_then(|rest| rest.split('@').next()).unwrap();
+    assert!(password.len() > 8, "{password}");
+    assert_eq!(schema.count(&format!("letters where letters::text like '%{password}%'")), 0);
+    assert!(!ran.stderr.contains(password) && !ran.stdout.contains(password), "{ran:?}");
+}
+
 #[test]
 fn a_run_goes_on_and_its_secrets_are_nowhere() {
     let Some(schema) = Schema::new("inflight_cli_on", TABLES) else { return };

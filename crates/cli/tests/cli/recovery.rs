@@ -35,11 +35,13 @@ pub(crate) fn undisturbed() -> (String, String) {
 }
 
 fn outputs(workspace: &Workspace) -> (String, String) {
-    // How long a look-up took that failed is another time another.
+    // When a look-up failed, and how long it took, is another time another.
     let letters = workspace.read("dead.jsonl");
     let letters = letters.lines().map(|line| {
         let mut letter: serde_json::Value = serde_json::from_str(line).unwrap();
-        letter.as_object_mut().unwrap().remove("elapsed_ms");
+        for time in ["elapsed_ms", "read_at", "failed_at"] {
+            assert!(letter.as_object_mut().unwrap().remove(time).is_some(), "{letter}");
+        }
         format!("{letter}\n")
     });
     (workspace.read("out.jsonl"), letters.collect())
@@ -241,6 +243,69 @@ fn a_database_has_each_record_once() {
         refused.stderr.contains("a newer run of the pipeline \"p.yaml to enriched\" has taken over"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn a_database_of_dead_letters_has_each_once_beside_a_file_of_records() {
+    let workspace = workspace(OUT, "");
+    let letters = "dead_letter: { sqlite: { database: dead.db, table: letters, create: true } }\n";
+    workspace.write("p.yaml", workspace.read("p.yaml").replace(DEAD, letters));
+    for kill in 0..6 {
+        killed_after(&workspace, kill % 3);
+    }
+    let ran = run(&workspace, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let count = |sql: &str| -> i64 { workspace.database("dead.db").query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(count("select count(*) from letters"), 4_000);
+    assert_eq!(count("select count(distinct json_extract(record, '$.n')) from letters"), 4_000);
+    assert!(workspace.read("out.jsonl") == undisturbed().0);
+}
+
+#[test]
+fn records_and_dead_letters_of_one_database_are_one_transaction() {
+    let workspace = workspace("{ sqlite: { database: out.db, table: enriched, create: true } }", "");
+    let letters = "dead_letter: { sqlite: { database: out.db, table: letters, create: true } }\n";
+    let pipeline = workspace.read("p.yaml");
+    workspace.write("p.yaml", pipeline.replace(DEAD, &letters.replace("out.db", "other.db")));
+    let refused = run(&workspace, &[]);
+    assert!(refused.stderr.contains("records and dead letters cannot go to two databases"), "{refused:?}");
+    workspace.write("p.yaml", pipeline.replace(DEAD, letters));
+    for kill in 0..6 {
+        let before = newest_epoch(&workspace);
+        let running = Running::start(&workspace, &["run", "p.yaml"]);
+        let mut looks = 0;
+        wait_until("checkpoints are written", || {
+            looks += 1;
+            newest_epoch(&workspace) >= before + kill % 3 || looks > 400
+        });
+        running.signal("KILL");
+        running.end();
+        // At every moment, what is there of both is what the epochs that count have.
+        let database = workspace.database("out.db");
+        let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap_or_default();
+        let sum = count("select count(*) from enriched") + count("select count(*) from letters");
+        let all = "select n from enriched union select json_extract(record, '$.n') from letters";
+        assert_eq!(count(&format!("select count(*) from ({all})")), sum);
+        assert_eq!(count(&format!("select coalesce(max(n) + 1, 0) from ({all})")), sum, "there is a hole");
+    }
+    let ran = run(&workspace, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let count = |sql: &str| -> i64 { workspace.database("out.db").query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(count("select count(*) from enriched"), 16_000);
+    assert_eq!(count("select count(distinct json_extract(record, '$.n')) from letters"), 4_000);
+    assert_eq!(count("select count(*) from letters"), 4_000);
+}
+
+#[test]
+fn without_checkpoints_one_database_takes_both_too() {
+    let workspace = workspace("{ sqlite: { database: out.db, table: enriched, create: true } }", "");
+    let letters = "dead_letter: { sqlite: { database: out.db, table: letters, create: true } }\n";
+    let pipeline = workspace.read("p.yaml").replace(DEAD, letters);
+    workspace.write("p.yaml", pipeline.split("checkpoint:").next().unwrap());
+    let ran = run(&workspace, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let count = |sql: &str| -> i64 { workspace.database("out.db").query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!((count("select count(*) from enriched"), count("select count(*) from letters")), (16_000, 4_000));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Records into a table.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -63,14 +63,29 @@ const SESSION: &str = "set lock_timeout = '90s'; set tcp_keepalives_idle = 20; s
 /// # }
 /// ```
 pub struct PostgresSink {
-    connection: Connection,
+    connection: Arc<Connection>,
     insert: Arc<Insert>,
     statement: Statement,
-    epochs: Option<Claim>,
+    commits: Commits,
     batch: Batch,
     sending: Option<Sending>,
-    /// Records in the open transaction, those under way included.
-    uncommitted: u64,
+}
+
+/// Who ends the transactions, and when.
+enum Commits {
+    /// This sink, now and then.
+    Often,
+    /// This sink, with each epoch.
+    Epochs(Claim),
+    /// The sink that this one is beside.
+    Another,
+}
+
+/// What the sinks that share a connection know of it.
+#[derive(Default)]
+struct Transaction {
+    /// Records in it, those under way included.
+    records: u64,
     /// Why every call fails from now on.
     failure: Option<Error>,
 }
@@ -85,6 +100,7 @@ struct Sending {
 struct Connection {
     client: Arc<Client>,
     server: PathBuf,
+    transaction: Mutex<Transaction>,
     /// There until it is dropped.
     runtime: Option<Runtime>,
 }
@@ -121,34 +137,57 @@ impl PostgresSink {
             let client = server.connect().await?;
             let insert = Insert::new(config, &Table::describe(&client, &config.table).await?)?;
             let statement = insert.prepare(&client).await?;
-            let claim = match epochs {
-                Some(epochs) => Some(Claim::new(epochs, &client).await?),
-                None => None,
+            let commits = match epochs {
+                Some(epochs) => Commits::Epochs(Claim::new(epochs, &client).await?),
+                None => Commits::Often,
             };
-            Ok((client, insert, statement, claim))
+            Ok((client, insert, statement, commits))
         });
-        let (client, insert, statement, epochs) = opened.map_err(|error: Error| error.in_file(server.name()))?;
-        let server = server.name().to_owned();
-        Ok(Self {
-            connection: Connection { client: Arc::new(client), server, runtime: Some(runtime) },
-            insert: Arc::new(insert),
-            statement,
-            epochs,
-            batch: Batch::after(0),
-            sending: None,
-            uncommitted: 0,
-            failure: None,
-        })
+        let (client, insert, statement, commits) = opened.map_err(|error: Error| error.in_file(server.name()))?;
+        let connection = Connection {
+            client: Arc::new(client),
+            server: server.name().to_owned(),
+            transaction: Mutex::default(),
+            runtime: Some(runtime),
+        };
+        Ok(Self::of(Arc::new(connection), insert, statement, commits))
+    }
+
+    /// A sink for another table of the same server, whose records are written in the transactions of this one, which has
+    /// epochs: they count when this one commits their epoch, once both are prepared. `config` need not repeat how to reach
+    /// the server, and what it says of it is not used.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); when this sink has no epochs.
+    pub fn beside(&self, config: &PostgresSinkConfig) -> Result<Self, Error> {
+        config.check()?;
+        let Commits::Epochs(_) = self.commits else {
+            let message = "only sinks with epochs can share a transaction; open another one";
+            return Err(Error::new(ErrorKind::Config, message).in_file(&self.connection.server));
+        };
+        let client = &self.connection.client;
+        let described = self.connection.runtime()?.block_on(async {
+            let insert = Insert::new(config, &Table::describe(client, &config.table).await?)?;
+            let statement = insert.prepare(client).await?;
+            Ok((insert, statement))
+        });
+        let (insert, statement) = described.map_err(|error: Error| error.in_file(&self.connection.server))?;
+        Ok(Self::of(Arc::clone(&self.connection), insert, statement, Commits::Another))
+    }
+
+    fn of(connection: Arc<Connection>, insert: Insert, statement: Statement, commits: Commits) -> Self {
+        Self { connection, insert: Arc::new(insert), statement, commits, batch: Batch::after(0), sending: None }
     }
 
     /// Does it unless something has failed before; remembers if it fails.
     fn unless_failed(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
-        if let Some(failure) = &self.failure {
+        if let Some(failure) = &self.connection.transaction().failure {
             return Err(failure.clone());
         }
         act(self).map_err(|error| {
             let error = error.in_file(&self.connection.server);
-            self.failure = Some(error.clone());
+            self.connection.transaction().failure = Some(error.clone());
             error
         })
     }
@@ -160,10 +199,10 @@ impl PostgresSink {
         if self.batch.len() >= BATCH_RECORDS || self.batch.bytes() >= BATCH_BYTES {
             self.send()?;
         }
-        if self.epochs.is_none() && self.uncommitted >= COMMIT_RECORDS {
-            self.commit_transaction()?;
+        match self.commits {
+            Commits::Often if self.connection.transaction().records >= COMMIT_RECORDS => self.commit_transaction(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Sends the batch, once the one before has arrived.
@@ -176,16 +215,16 @@ impl PostgresSink {
         let mut batch = std::mem::replace(&mut self.batch, next);
         batch.close();
         let batch = Arc::new(batch);
-        let begins = self.uncommitted == 0;
-        self.uncommitted += batch.len() as u64;
+        let begins = self.connection.begins_with(batch.len() as u64);
         let (client, statement, rows) =
             (Arc::clone(&self.connection.client), self.statement.clone(), Arc::clone(&batch));
-        let outcome = self.connection.runtime()?.spawn(async move {
-            if begins {
-                client.batch_execute("begin").await?;
-            }
-            client.execute(&statement, &[&rows.json()]).await.map(drop)
-        });
+        let runtime = self.connection.runtime()?;
+        if begins {
+            // Waited for, as nothing of a sink beside may overtake it.
+            let failed = |error| postgres_error("cannot begin a transaction", error);
+            runtime.block_on(client.batch_execute("begin")).map_err(failed)?;
+        }
+        let outcome = runtime.spawn(async move { client.execute(&statement, &[&rows.json()]).await.map(drop) });
         self.sending = Some(Sending { outcome, batch });
         Ok(())
     }
@@ -211,30 +250,28 @@ impl PostgresSink {
 
     fn commit_transaction(&mut self) -> Result<(), Error> {
         self.everything_arrived()?;
-        if self.uncommitted == 0 {
+        let records = self.connection.transaction().records;
+        if records == 0 {
             return Ok(());
         }
-        self.connection.commit(&format!("the last {} records", self.uncommitted))?;
-        self.uncommitted = 0;
-        Ok(())
+        self.connection.commit(&format!("the last {records} records"))
     }
 
     fn commit_epoch(&mut self, epoch: u64) -> Result<(), Error> {
         self.everything_arrived()?;
-        let Some(epochs) = &mut self.epochs else { return Ok(()) };
-        let begins = self.uncommitted == 0;
-        self.connection.runtime()?.block_on(epochs.write(&self.connection.client, epoch, begins))?;
+        let Commits::Epochs(claim) = &mut self.commits else { return Ok(()) };
+        let begins = self.connection.begins_with(0);
+        self.connection.runtime()?.block_on(claim.write(&self.connection.client, epoch, begins))?;
         self.connection.commit(&format!("epoch {epoch}"))?;
-        epochs.decided = epoch;
-        self.uncommitted = 0;
+        claim.decided = epoch;
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        if self.epochs.is_none() {
+        if let Commits::Often = self.commits {
             return self.commit_transaction();
         }
-        match self.uncommitted + self.batch.len() as u64 {
+        match self.connection.transaction().records + self.batch.len() as u64 {
             0 => Ok(()),
             rest => {
                 let message =
@@ -251,17 +288,17 @@ impl Sink for PostgresSink {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        match self.epochs {
-            Some(_) => self.unless_failed(|_| Ok(())),
-            None => self.unless_failed(Self::commit_transaction),
+        match self.commits {
+            Commits::Often => self.unless_failed(Self::commit_transaction),
+            Commits::Epochs(_) | Commits::Another => self.unless_failed(|_| Ok(())),
         }
     }
 
     /// Everything is in the transaction when it returns, and the server has found no fault with it.
     fn prepare(&mut self, _epoch: u64) -> Result<String, Error> {
-        match self.epochs {
-            Some(_) => self.unless_failed(Self::everything_arrived)?,
-            None => self.flush()?,
+        match self.commits {
+            Commits::Often => self.flush()?,
+            Commits::Epochs(_) | Commits::Another => self.unless_failed(Self::everything_arrived)?,
         }
         Ok(String::new())
     }
@@ -271,11 +308,14 @@ impl Sink for PostgresSink {
     }
 
     fn guarantee(&self) -> Guarantee {
-        if self.epochs.is_some() { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce }
+        if matches!(self.commits, Commits::Often) { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce }
     }
 
     fn decided(&mut self) -> Result<Option<u64>, Error> {
-        Ok(self.epochs.as_ref().map(|epochs| epochs.decided))
+        match &self.commits {
+            Commits::Epochs(claim) => Ok(Some(claim.decided)),
+            Commits::Often | Commits::Another => Ok(None),
+        }
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Error> {
@@ -288,9 +328,24 @@ impl Connection {
         self.runtime.as_ref().ok_or_else(|| Error::new(ErrorKind::Io, "the connection was closed"))
     }
 
+    fn transaction(&self) -> MutexGuard<'_, Transaction> {
+        self.transaction.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many records more are on their way; whether a transaction has to be begun for them.
+    fn begins_with(&self, records: u64) -> bool {
+        let mut transaction = self.transaction();
+        let begins = transaction.records == 0;
+        transaction.records += records;
+        begins
+    }
+
     /// Commits `what`. If the connection is lost meanwhile, nobody here knows whether it counts.
     fn commit(&self, what: &str) -> Result<(), Error> {
-        let Err(error) = self.runtime()?.block_on(self.client.batch_execute("commit")) else { return Ok(()) };
+        let Err(error) = self.runtime()?.block_on(self.client.batch_execute("commit")) else {
+            self.transaction().records = 0;
+            return Ok(());
+        };
         // Of errors in the transaction the server says so, and has undone it; of its own end it may speak too late.
         if error.code().is_some_and(|code| !code.code().starts_with("57") && !code.code().starts_with("08")) {
             return Err(postgres_error(&format!("{what} cannot be committed"), error));

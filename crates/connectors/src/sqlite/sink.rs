@@ -1,6 +1,7 @@
 //! Records into a table.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
@@ -42,20 +43,37 @@ pub const ROWS_PER_TRANSACTION: u64 = 1000;
 /// ```
 #[derive(Debug)]
 pub struct SqliteSink {
-    connection: Connection,
+    /// Of all sinks whose rows are written in the same transactions.
+    shared: Arc<Mutex<Shared>>,
     database: PathBuf,
     table: Table,
     /// The columns of the table; none before it has been created.
     columns: Option<Vec<String>>,
     insert: Insert,
-    epochs: Option<Claim>,
+    commits: Commits,
+    records: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: Connection,
     /// Whether a transaction is open.
     is_open: bool,
     /// Rows in it.
     rows: u64,
-    records: u64,
     /// Kept so that an output that has failed stays failed.
     failure: Option<Error>,
+}
+
+/// Who ends the transactions, and when.
+#[derive(Debug)]
+enum Commits {
+    /// This sink, now and then.
+    Often,
+    /// This sink, with each epoch.
+    Epochs(Claim),
+    /// The sink that this one is beside.
+    Another,
 }
 
 /// The epochs that are ours to commit.
@@ -87,53 +105,86 @@ impl SqliteSink {
         Self::connect(config, Some(epochs)).map_err(|error| error.in_file(&config.database))
     }
 
+    /// A sink for another table of the same database, whose rows are written in the transactions of this one: they count
+    /// when this one commits them.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); when `config` names another database.
+    pub fn beside(&self, config: &SqliteSinkConfig) -> Result<Self, Error> {
+        let beside = || {
+            config.check()?;
+            if config.database != self.database {
+                let message = "two databases cannot share a transaction; name the same one";
+                return Err(Error::new(ErrorKind::Config, message));
+            }
+            Self::of(Arc::clone(&self.shared), config, Commits::Another)
+        };
+        beside().map_err(|error| error.in_file(&config.database))
+    }
+
     fn connect(config: &SqliteSinkConfig, epochs: Option<Epochs>) -> Result<Self, Error> {
         config.check()?;
         let connection = open_database(config)?;
-        let table = Table::new(config);
-        let columns = columns(&connection, &config.table)?;
-        match &columns {
-            Some(there) => {
-                table.named().try_for_each(|column| table.check_column(column, there))?;
-                let key = Insert::new(&table, if config.key.is_empty() { there.clone() } else { config.key.clone() });
-                connection.prepare(&key.sql).map_err(|error| not_writable(config, error))?;
-            }
-            None if config.create => {}
-            None => {
-                let message = format!("there is no table \"{}\"; create it, or add `create: true`", config.table);
-                return Err(Error::new(ErrorKind::Config, message));
-            }
+        let shared = Shared { connection, is_open: false, rows: 0, failure: None };
+        let mut sink = Self::of(Arc::new(Mutex::new(shared)), config, Commits::Often)?;
+        if let Some(epochs) = epochs {
+            sink.commits = Commits::Epochs(Claim::new(&lock(&sink.shared).connection, epochs)?);
         }
-        let epochs = epochs.map(|epochs| Claim::new(&connection, epochs)).transpose()?;
-        Ok(Self {
-            connection,
-            database: config.database.clone(),
-            table,
-            columns,
-            insert: Insert::default(),
-            epochs,
-            is_open: false,
-            rows: 0,
-            records: 0,
-            failure: None,
-        })
+        Ok(sink)
     }
 
-    /// Does `work` unless the sink has failed before, and remembers when the transaction is lost by it.
-    fn attempt(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
-        if let Some(error) = &self.failure {
+    fn of(shared: Arc<Mutex<Shared>>, config: &SqliteSinkConfig, commits: Commits) -> Result<Self, Error> {
+        let table = Table::new(config);
+        let columns = table_there(&lock(&shared).connection, &table, config)?;
+        let (database, insert) = (config.database.clone(), Insert::default());
+        Ok(Self { shared, database, table, columns, insert, commits, records: 0 })
+    }
+
+    /// Does `work` unless something has failed before, and remembers when the transaction is lost by it.
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Self, &mut Shared) -> Result<T, Error>) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        let mut shared = lock(&shared);
+        if let Some(error) = &shared.failure {
             return Err(error.clone());
         }
-        work(self).map_err(|error| {
+        work(self, &mut shared).map_err(|error| {
             let error = error.in_file(&self.database);
             // Some failures, such as a full disk, make SQLite roll back by itself.
-            if self.is_open && self.connection.is_autocommit() {
-                self.failure = Some(error.clone());
+            if shared.is_open && shared.connection.is_autocommit() {
+                shared.failure = Some(error.clone());
             }
             error
         })
     }
 
+    fn write_row(&mut self, shared: &mut Shared, record: &Record) -> Result<(), Error> {
+        shared.begin()?;
+        let row = self.table.row(record)?;
+        let failed = |error| sqlite_error("cannot write", error);
+        let there = match &mut self.columns {
+            Some(columns) => columns,
+            none => {
+                shared.connection.execute(&self.table.create(&row), []).map_err(failed)?;
+                none.insert(row.iter().map(|(column, _)| (*column).to_owned()).collect())
+            }
+        };
+        if !self.insert.fits(&row) {
+            row.iter().try_for_each(|(column, _)| self.table.check_column(column, there))?;
+            self.insert = Insert::new(&self.table, row.iter().map(|(column, _)| (*column).to_owned()).collect());
+        }
+        let mut statement = shared.connection.prepare_cached(&self.insert.sql).map_err(failed)?;
+        for (index, (column, value)) in row.iter().enumerate() {
+            let value = sql_value(value).map_err(|error| error.in_field(column))?;
+            statement.raw_bind_parameter(index + 1, value).map_err(failed)?;
+        }
+        statement.raw_execute().map_err(refused)?;
+        shared.rows += 1;
+        Ok(())
+    }
+}
+
+impl Shared {
     fn begin(&mut self) -> Result<(), Error> {
         if !self.is_open {
             // At once for writing: a transaction that has read cannot always become one that writes.
@@ -150,75 +201,67 @@ impl SqliteSink {
         }
         Ok(())
     }
-
-    fn write_row(&mut self, record: &Record) -> Result<(), Error> {
-        self.begin()?;
-        let row = self.table.row(record)?;
-        let failed = |error| sqlite_error("cannot write", error);
-        let there = match &mut self.columns {
-            Some(columns) => columns,
-            none => {
-                self.connection.execute(&self.table.create(&row), []).map_err(failed)?;
-                none.insert(row.iter().map(|(column, _)| (*column).to_owned()).collect())
-            }
-        };
-        if !self.insert.fits(&row) {
-            row.iter().try_for_each(|(column, _)| self.table.check_column(column, there))?;
-            self.insert = Insert::new(&self.table, row.iter().map(|(column, _)| (*column).to_owned()).collect());
-        }
-        let mut statement = self.connection.prepare_cached(&self.insert.sql).map_err(failed)?;
-        for (index, (column, value)) in row.iter().enumerate() {
-            let value = sql_value(value).map_err(|error| error.in_field(column))?;
-            statement.raw_bind_parameter(index + 1, value).map_err(failed)?;
-        }
-        statement.raw_execute().map_err(refused)?;
-        self.rows += 1;
-        Ok(())
-    }
 }
 
 impl Sink for SqliteSink {
     fn write(&mut self, record: &Record) -> Result<(), Error> {
         let number = self.records + 1;
-        self.attempt(|sink| sink.write_row(record).map_err(|error| error.in_record(number)))?;
-        self.records = number;
-        if self.epochs.is_none() && self.rows >= ROWS_PER_TRANSACTION { self.attempt(Self::end) } else { Ok(()) }
+        self.attempt(|sink, shared| {
+            sink.write_row(shared, record).map_err(|error| error.in_record(number))?;
+            sink.records = number;
+            match sink.commits {
+                Commits::Often if shared.rows >= ROWS_PER_TRANSACTION => shared.end(),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Commits when there are no epochs.
     fn flush(&mut self) -> Result<(), Error> {
-        self.attempt(|sink| if sink.epochs.is_none() { sink.end() } else { Ok(()) })
+        self.attempt(|sink, shared| if matches!(sink.commits, Commits::Often) { shared.end() } else { Ok(()) })
     }
 
     fn commit(&mut self, epoch: u64) -> Result<(), Error> {
-        self.attempt(|sink| {
-            sink.begin()?;
-            if let Some(epochs) = &sink.epochs {
-                epochs.decide(&sink.connection, epoch)?;
+        self.attempt(|sink, shared| {
+            match &sink.commits {
+                Commits::Another => return Ok(()),
+                Commits::Often => {}
+                Commits::Epochs(claim) => {
+                    shared.begin()?;
+                    claim.decide(&shared.connection, epoch)?;
+                }
             }
-            sink.end()
+            shared.end()
         })
     }
 
     /// Exactly once with epochs.
     fn guarantee(&self) -> Guarantee {
-        if self.epochs.is_some() { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce }
+        if matches!(self.commits, Commits::Often) { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce }
     }
 
     fn decided(&mut self) -> Result<Option<u64>, Error> {
-        let decided = self.epochs.as_ref().map(|epochs| epochs.decided(&self.connection)).transpose();
-        decided.map_err(|error| sqlite_error("cannot read the epoch", error).in_file(&self.database))
+        let Commits::Epochs(claim) = &self.commits else { return Ok(None) };
+        let decided = claim.decided(&lock(&self.shared).connection);
+        decided.map(Some).map_err(|error| sqlite_error("cannot read the epoch", error).in_file(&self.database))
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Error> {
         self.flush()?;
-        if self.is_open {
+        let Self { shared, database, commits, .. } = *self;
+        if lock(&shared).is_open && matches!(commits, Commits::Epochs(_)) {
             let message = "the last records belong to an epoch that was not committed, and are not written";
-            return Err(Error::new(ErrorKind::Config, message).in_file(&self.database));
+            return Err(Error::new(ErrorKind::Config, message).in_file(&database));
         }
-        let Self { connection, database, .. } = *self;
+        // The last of those who share it closes it.
+        let Some(shared) = Arc::into_inner(shared) else { return Ok(()) };
+        let Shared { connection, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         connection.close().map_err(|(_, error)| sqlite_error("cannot close the database", error).in_file(&database))
     }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Claim {
@@ -295,6 +338,28 @@ fn open_database(config: &SqliteSinkConfig) -> Result<Connection, Error> {
         Ok(connection)
     };
     open().map_err(|error| sqlite_error("cannot open", error))
+}
+
+/// The columns of the table, once it is known that it can be written; none if it is to be created.
+fn table_there(
+    connection: &Connection,
+    table: &Table,
+    config: &SqliteSinkConfig,
+) -> Result<Option<Vec<String>>, Error> {
+    let columns = columns(connection, &config.table)?;
+    match &columns {
+        Some(there) => {
+            table.named().try_for_each(|column| table.check_column(column, there))?;
+            let key = Insert::new(table, if config.key.is_empty() { there.clone() } else { config.key.clone() });
+            connection.prepare(&key.sql).map_err(|error| not_writable(config, error))?;
+        }
+        None if config.create => {}
+        None => {
+            let message = format!("there is no table \"{}\"; create it, or add `create: true`", config.table);
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+    }
+    Ok(columns)
 }
 
 /// The columns of the table, if it exists.

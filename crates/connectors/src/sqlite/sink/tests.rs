@@ -336,10 +336,47 @@ fn a_transaction_that_sqlite_gave_up_stays_lost() {
 fn a_full_disk_is_an_error_of_its_own_kind() {
     let database = Database::new("create table t (id, text)");
     let mut sink = with_epochs(&database.config(), 1).unwrap();
-    sink.connection.execute_batch("pragma max_page_count = 20").unwrap();
+    lock(&sink.shared).connection.execute_batch("pragma max_page_count = 20").unwrap();
     let big = record(json!({"id": 1, "text": "x".repeat(30_000)}));
     let error = (0..100).find_map(|_| sink.write(&big).err()).unwrap();
     assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}");
     drop(sink);
     assert_eq!(database.ids(), [0_i64; 0]);
+}
+
+#[test]
+fn two_tables_share_a_transaction() {
+    let database = Database::new("create table t (id); create table more (id unique on conflict rollback)");
+    let mut sink = with_epochs(&database.config(), 1).unwrap();
+    let more = SqliteSinkConfig { table: "more".to_owned(), ..database.config() };
+    let mut beside = Box::new(sink.beside(&more).unwrap());
+    write_all(&mut sink, [1]);
+    write_all(&mut beside, [2]);
+    // Its commit is none: what is written there counts with the epoch of the other.
+    beside.commit(1).unwrap();
+    assert_eq!((database.ids(), database.rows("select * from more")), (vec![], vec![]));
+    sink.commit(1).unwrap();
+    assert_eq!((database.ids(), database.rows("select * from more")), (vec![1], vec![json!([2])]));
+    assert_eq!((beside.decided().unwrap(), beside.guarantee()), (None, Guarantee::ExactlyOnce));
+    // What one of them loses, both have lost.
+    write_all(&mut sink, [3]);
+    let lost = beside.write(&record(json!({"id": 2}))).unwrap_err();
+    assert_eq!(sink.commit(2).unwrap_err().to_string(), lost.to_string());
+    let elsewhere = SqliteSinkConfig { database: "elsewhere.db".into(), ..more };
+    assert!(sink.beside(&elsewhere).unwrap_err().to_string().contains("two databases cannot share a transaction"));
+    drop(sink);
+    assert_eq!(database.ids(), [1]);
+}
+
+#[test]
+fn the_last_of_two_that_share_it_closes_the_database() {
+    let database = Database::new("");
+    let mut sink = Box::new(SqliteSink::open(&database.create()).unwrap());
+    let more = SqliteSinkConfig { table: "more".to_owned(), ..database.create() };
+    let mut beside = Box::new(sink.beside(&more).unwrap());
+    write_all(&mut beside, [2]);
+    write_all(&mut sink, [1]);
+    beside.finish().unwrap();
+    sink.finish().unwrap();
+    assert_eq!((database.ids(), database.rows("select * from more")), (vec![1], vec![json!([2])]));
 }

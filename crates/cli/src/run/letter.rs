@@ -1,0 +1,148 @@
+//! A dead letter: a record that a look-up gave up, with the whole story.
+//!
+//! Every letter has every field, so that all of them fit one table. `README.md` says what each of them means.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use inflight::{Cause, Clock};
+use inflight_connectors::{Error, Record};
+use inflight_timely::checkpoint::rfc3339;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::keeper::since_1970_now;
+use super::portable;
+use super::row::Row;
+use crate::pipeline::Step;
+
+/// The field that the thread fills in which knows the sources by name.
+const SOURCE: &str = "source";
+
+/// What is known of a record besides what it says now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Past {
+    /// Fields as they were read, whose place the result of a step has taken.
+    #[serde(with = "portable")]
+    pub(super) replaced: Record,
+}
+
+/// Why a step gave a record up.
+#[derive(Debug)]
+pub(super) struct Why {
+    /// What kind of failure: one word.
+    pub(super) failure: String,
+    /// In one sentence, without secrets.
+    pub(super) error: String,
+    pub(super) attempts: u32,
+    pub(super) elapsed: Duration,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plural = if self.attempts == 1 { "" } else { "s" };
+        write!(f, "{} ({} attempt{plural}, {} ms)", self.error, self.attempts, self.elapsed.as_millis())
+    }
+}
+
+/// The kind of a failure in one word: what ran out, or the kind of the error.
+pub(super) fn failure(cause: &Cause<Error>) -> String {
+    let word = match cause {
+        Cause::Error(error) => {
+            let kind = serde_json::to_value(error.kind()).ok();
+            return kind.as_ref().and_then(Value::as_str).unwrap_or("error").to_owned();
+        }
+        Cause::TimedOut { clock: Clock::Attempt, .. } => "timeout",
+        Cause::TimedOut { clock: Clock::Deadline, .. } => "deadline",
+        Cause::TimedOut { clock: Clock::Drain, .. } => "drain",
+        Cause::Unanswered => "unanswered",
+        Cause::Panicked(_) => "panic",
+        _ => "error",
+    };
+    word.to_owned()
+}
+
+/// The letter of a record that now is `record`, with the results of the steps called `found` in it.
+pub(super) fn letter(row: &Row, record: &Record, found: &[&str], step: &Step, why: Why) -> Record {
+    let (original, results) = apart(record, found, row.past.as_deref());
+    let key: BTreeMap<&str, &Value> =
+        step.key.iter().map(|(column, path)| (column.as_str(), path.find(record).unwrap_or(&Value::Null))).collect();
+    let fields = [
+        (SOURCE, Value::Null),
+        ("record_number", json!(row.number)),
+        ("read_at", json!(rfc3339(Duration::from_millis(row.read_at)))),
+        ("failed_at", json!(rfc3339(since_1970_now()))),
+        ("step", json!(step.name)),
+        ("key", json!(key)),
+        ("failure", json!(why.failure)),
+        ("error", json!(why.error)),
+        ("attempts", json!(why.attempts)),
+        ("elapsed_ms", json!(u64::try_from(why.elapsed.as_millis()).unwrap_or(u64::MAX))),
+        ("found", Value::Object(results)),
+        ("record", Value::Object(original)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The letter as it is written: with the name of the source that its record came from, unless it has one.
+pub(super) fn addressed(letter: &Record, source: Option<&str>) -> Record {
+    let mut letter = letter.clone();
+    if let (Some(place @ Value::Null), Some(source)) = (letter.get_mut(SOURCE), source) {
+        *place = source.into();
+    }
+    letter
+}
+
+/// The record as it was read, and the results that it has got since.
+fn apart(record: &Record, found: &[&str], past: Option<&Past>) -> (Record, Record) {
+    let (mut original, mut results) = (record.clone(), Record::new());
+    for step in found {
+        let before = past.and_then(|past| past.replaced.get(*step)).cloned();
+        let result = match before {
+            Some(before) => original.insert((*step).to_owned(), before),
+            None => original.shift_remove(*step),
+        };
+        results.extend(result.map(|result| ((*step).to_owned(), result)));
+    }
+    (original, results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(value: Value) -> Record {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn what_was_read_is_told_from_what_was_found() {
+        let now = record(json!({ "id": 1, "plane": { "seats": 2 }, "n": 7, "user": null }));
+        let (original, results) = apart(&now, &["plane", "user"], None);
+        assert_eq!(json!([original, results]), json!([{ "id": 1, "n": 7 }, { "plane": { "seats": 2 }, "user": null }]));
+        // A field of the record that had the name of a step has its value and its place again.
+        let past = Past { replaced: record(json!({ "plane": "N1" })) };
+        let (original, _) = apart(&now, &["plane", "user"], Some(&past));
+        assert_eq!(Value::Object(original).to_string(), r#"{"id":1,"plane":"N1","n":7}"#);
+    }
+
+    #[test]
+    fn every_failure_has_a_word() {
+        let of = |clock| failure(&Cause::TimedOut { clock, last: None });
+        assert_eq!([Clock::Attempt, Clock::Deadline, Clock::Drain].map(of), ["timeout", "deadline", "drain"]);
+        assert_eq!(failure(&Cause::Unanswered), "unanswered");
+        assert_eq!(failure(&Cause::Panicked(String::new())), "panic");
+        let missing = inflight_connectors::sqlite::SqliteSink::open(
+            &inflight_connectors::sqlite::SqliteSinkConfig::new("/nowhere/at.all", "t"),
+        );
+        assert_eq!(failure(&Cause::Error(missing.unwrap_err())), "not_found");
+    }
+
+    #[test]
+    fn a_letter_keeps_the_address_that_it_has() {
+        let address = |letter: Value, source| addressed(&record(letter), source)["source"].clone();
+        assert_eq!(address(json!({ "source": null }), Some("in.csv")), "in.csv");
+        assert_eq!(address(json!({ "source": "old.csv" }), Some("in.csv")), "old.csv");
+        assert_eq!(address(json!({ "source": null }), None), Value::Null);
+    }
+}
