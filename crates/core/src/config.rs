@@ -137,15 +137,10 @@ fn check_retry(retry: &Retry) -> Result<(), ConfigError> {
     {
         return Err(ConfigError(alloc::format!("the backoff's multiplier must be at least 1, not {multiplier}")));
     }
-    if let Some(budget) = retry.budget
-        && (budget.per_mille == 0 || budget.reserve == 0)
-    {
-        return Err(ConfigError("a retry budget must earn and hold at least 1".into()));
-    }
     Ok(())
 }
 
-fn count(name: &str, value: usize) -> Result<(), ConfigError> {
+pub(crate) fn count(name: &str, value: usize) -> Result<(), ConfigError> {
     if (1..=MAX_CAPACITY).contains(&value) {
         return Ok(());
     }
@@ -162,6 +157,14 @@ fn nonzero(name: &str, value: Option<Duration>) -> Result<(), ConfigError> {
 /// A value of a [`Config`] is out of its range. The text says which, and the range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(alloc::string::String);
+
+impl ConfigError {
+    /// An error that says this.
+    #[must_use]
+    pub const fn new(text: alloc::string::String) -> Self {
+        Self(text)
+    }
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -66,6 +66,7 @@ extern crate alloc;
 mod arrival;
 mod calls;
 mod config;
+mod destination;
 mod entry;
 mod fences;
 mod keys;
@@ -85,12 +86,16 @@ mod timers;
 
 pub use calls::CallId;
 pub use config::{Batch, Config, ConfigError, EventTime, MAX_CAPACITY, Order};
+pub use destination::{
+    Breaker, BreakerOptions, BreakerState, Concurrency, Destination, DestinationOptions, DestinationStats, Ended, Pass,
+    Permit, RateLimit, Refusal, RetryBudget, TokenBucket, Verdict,
+};
 pub use entry::EntryId;
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
 pub use outcome::{Clock, Completion, Emit, Emitted, Outcome};
 pub use queue::{Action, Queue};
-pub use retry::{Backoff, Jitter, Retry, RetryBudget};
+pub use retry::{Backoff, Jitter, Retry};
 pub use snapshot::{Held, Progress, Snapshot};
 pub use stats::Stats;
 pub use time::{Time, Timestamp};

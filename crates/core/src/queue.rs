@@ -15,7 +15,6 @@ use crate::fences::{Control, Exit};
 use crate::mutant::Mutant;
 use crate::order::{Departures, controls_count};
 use crate::outcome::{Completion, Emit, Outcome};
-use crate::retry::Tokens;
 use crate::snapshot::{Progress, Snapshot};
 use crate::stats::Stats;
 use crate::time::{Time, Timestamp};
@@ -54,7 +53,6 @@ pub struct Queue<I, O> {
     /// How many of them have not timed out.
     in_line: usize,
     cancels: VecDeque<Action>,
-    tokens: Tokens,
     sequence: u64,
     watermark_left: Option<Timestamp>,
     input: Input,
@@ -91,7 +89,6 @@ impl<I, O> Queue<I, O> {
         Ok(Self {
             serial: config.order == Order::KeySerial,
             departures: Departures::new(&config, watermark),
-            tokens: Tokens::full(config.retry.as_ref().and_then(|retry| retry.budget)),
             config,
             entries: Entries::new(),
             calls: Calls::new(),

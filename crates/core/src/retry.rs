@@ -1,4 +1,5 @@
-//! When to try again: attempts, backoff, jitter, and the token budget that keeps retries from becoming a storm.
+//! When to try again: attempts, backoff, jitter. (What keeps retries from becoming a storm is the budget of a
+//! [`Destination`](crate::Destination).)
 //!
 //! Which error or result is worth a retry is decided by whoever reports it ([`Completion::Retry`](crate::Completion::Retry)); this file decides
 //! whether and when there is one. The delay follows from the attempt number alone (Flink keeps "the last delay" in one
@@ -17,22 +18,20 @@ pub struct Retry {
     pub jitter: Jitter,
     /// Whether an attempt that timed out is tried again, as long as the record's deadline allows. Default `true`.
     pub timeouts: bool,
-    /// Bounds retries to a share of the calls. `None`: only `max_retries` bounds them, as in Flink.
-    pub budget: Option<RetryBudget>,
 }
 
 impl Retry {
-    /// `max_retries` retries, each after `delay`; no jitter, no budget (Flink's `FixedDelayRetryStrategy`).
+    /// `max_retries` retries, each after `delay`; no jitter (Flink's `FixedDelayRetryStrategy`).
     #[must_use]
     pub const fn fixed(max_retries: u32, delay: Duration) -> Self {
-        Self { max_retries, backoff: Backoff::Fixed(delay), jitter: Jitter::None, timeouts: true, budget: None }
+        Self { max_retries, backoff: Backoff::Fixed(delay), jitter: Jitter::None, timeouts: true }
     }
 
-    /// `max_retries` retries, the wait doubling from `initial` up to `max`, fully jittered; no budget.
+    /// `max_retries` retries, the wait doubling from `initial` up to `max`, fully jittered.
     #[must_use]
     pub const fn exponential(max_retries: u32, initial: Duration, max: Duration) -> Self {
         let backoff = Backoff::Exponential { initial, multiplier: 2.0, max };
-        Self { max_retries, backoff, jitter: Jitter::Full, timeouts: true, budget: None }
+        Self { max_retries, backoff, jitter: Jitter::Full, timeouts: true }
     }
 
     /// The wait after attempt number `attempt` (the first is 1) failed; `salt` makes the jitter, and equal salts equal jitter.
@@ -106,46 +105,6 @@ pub enum Jitter {
     Full,
 }
 
-/// Tokens that retries spend and first attempts earn, so that a failing service sees at most a fixed share of extra calls.
-///
-/// Jitter cures synchronisation, not overload: without a budget, retries keep a recovering service down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryBudget {
-    /// Retries earned by 1,000 first attempts, at least 1: `100` is ten percent.
-    pub per_mille: u32,
-    /// Retries that may be saved up, at least 1; the budget starts with as many.
-    pub reserve: u32,
-}
-
-/// What is left of a [`RetryBudget`], in thousandths of a retry.
-#[derive(Debug, Default)]
-pub(crate) struct Tokens {
-    millis: u64,
-}
-
-impl Tokens {
-    pub(crate) fn full(budget: Option<RetryBudget>) -> Self {
-        Self { millis: budget.map_or(0, |budget| u64::from(budget.reserve) * 1000) }
-    }
-
-    pub(crate) fn earn(&mut self, budget: Option<RetryBudget>) {
-        if let Some(budget) = budget {
-            self.millis = (self.millis + u64::from(budget.per_mille)).min(u64::from(budget.reserve) * 1000);
-        }
-    }
-
-    pub(crate) fn spend(&mut self, budget: Option<RetryBudget>) -> bool {
-        if budget.is_none() {
-            return true;
-        }
-        let enough = self.millis >= 1000;
-        if enough {
-            self.millis -= 1000;
-        }
-        enough
-    }
-}
-
 /// A number that looks random, from one that does not (the finalizer of splitmix64).
 pub(crate) const fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -185,17 +144,5 @@ mod tests {
         assert!(delays.iter().all(|&delay| delay <= ms(100)));
         assert!(delays.iter().any(|&delay| delay < ms(5)) && delays.iter().any(|&delay| delay > ms(95)));
         assert_eq!(retry.delay(1, 7), retry.delay(1, 7));
-    }
-
-    #[test]
-    fn ten_percent_of_a_thousand_calls_is_a_hundred_retries() {
-        let budget = Some(RetryBudget { per_mille: 100, reserve: 10 });
-        let mut tokens = Tokens::full(budget);
-        let mut retries = 0;
-        for _ in 0..1000 {
-            tokens.earn(budget);
-            retries += u32::from(tokens.spend(budget));
-        }
-        assert!((100..=110).contains(&retries), "{retries}");
     }
 }

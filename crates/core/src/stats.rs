@@ -27,8 +27,8 @@ pub struct Stats {
     pub attempts: u64,
     /// Attempts that were not the first.
     pub retries: u64,
-    /// Retries the budget refused.
-    pub retries_refused: u64,
+    /// Retries that had to wait for a token of their destination's budget.
+    pub retries_without_token: u64,
     /// Calls whose time was up.
     pub attempts_timed_out: u64,
     /// Records whose time was up: attempt, deadline or drain.

@@ -40,6 +40,12 @@ pub trait BatchFunction<I>: Send + Sync + 'static {
     /// An error for the batch is one for each of its records.
     fn invoke(&self, inputs: Vec<I>) -> impl Future<Output = BatchResult<Self::Output, Self::Error>> + Send;
 
+    /// As [`AsyncFunction::known`](crate::AsyncFunction::known).
+    fn known(&self, input: &I) -> Option<Self::Output> {
+        let _ = input;
+        None
+    }
+
     /// As [`AsyncFunction::open`](crate::AsyncFunction::open).
     ///
     /// # Errors
@@ -96,6 +102,10 @@ impl<I: Clone + Send, F: BatchFunction<I>> Function<I, Batched> for F {
             Ok(_) => Vec::new(),
             Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
         }
+    }
+
+    fn known(&self, input: &I) -> Option<F::Output> {
+        BatchFunction::known(self, input)
     }
 
     fn set_up(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {

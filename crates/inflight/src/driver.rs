@@ -284,7 +284,14 @@ where
         match incoming {
             Incoming::Record { input, timestamp, progress } => {
                 let key = self.key_of(&input.value);
-                self.queue.handle_restored(now, key, timestamp, input, progress.unwrap_or_default());
+                let progress = progress.unwrap_or_default();
+                match known(self.function, &input.value) {
+                    None => drop(self.queue.handle_restored(now, key, timestamp, input, progress)),
+                    Some(answer) => {
+                        let (outcome, attempts) = (Outcome::Done(answer), progress.attempts);
+                        self.queue.handle_decided(now, key, timestamp, input, outcome, attempts, Duration::ZERO);
+                    }
+                }
             }
             Incoming::Decided { input, timestamp, result, attempts, elapsed } => {
                 let key = self.key_of(&input.value);
@@ -402,6 +409,15 @@ where
         }
         *armed = Time::NEVER;
         false
+    }
+}
+
+/// What is known of a record without a call.
+#[inline(always)]
+fn known<I, Shape, F: Function<I, Shape>>(function: &F, input: &I) -> Option<Answer<F::Output, F::Error>> {
+    match catch_unwind(AssertUnwindSafe(|| function.known(input))) {
+        Ok(known) => known.map(Ok),
+        Err(panic) => Some(Err(Cause::Panicked(panic_message(&*panic)))),
     }
 }
 

@@ -42,6 +42,13 @@ pub trait AsyncFunction<I>: Send + Sync + 'static {
     /// An error is retried if the options say so, and otherwise ends the record, never the stream.
     fn invoke(&self, input: I) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 
+    /// An answer that needs no call: it is asked for when the record comes in, which then takes no place on the wire or in a batch, and
+    /// leaves when it is its turn. It must not block. Default: none.
+    fn known(&self, input: &I) -> Option<Self::Output> {
+        let _ = input;
+        None
+    }
+
     /// Runs once, before the first record.
     ///
     /// # Errors
@@ -116,6 +123,8 @@ pub trait Function<I, Shape>: Send + Sync + 'static {
     #[doc(hidden)]
     fn set_up(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
     #[doc(hidden)]
+    fn known(&self, input: &I) -> Option<Self::Output>;
+    #[doc(hidden)]
     fn fall_back(&self, input: I) -> Option<Result<Self::Output, Self::Error>>;
     #[doc(hidden)]
     fn tear_down(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
@@ -142,6 +151,10 @@ impl<I: Clone + Send, F: AsyncFunction<I>> Function<I, Single> for F {
 
     async fn call(&self, input: I) -> Self::Answers {
         [self.invoke(input).await]
+    }
+
+    fn known(&self, input: &I) -> Option<F::Output> {
+        AsyncFunction::known(self, input)
     }
 
     fn set_up(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {

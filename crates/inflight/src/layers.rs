@@ -59,21 +59,18 @@
 //! # Cancel safety
 //! Every layer's call can be dropped at any time; each says what becomes of what it held.
 
-mod breaker;
 mod cached;
 mod circuit_breaker;
 mod hedged;
 mod rate_limited;
 mod single_flight;
 mod store;
-mod token_bucket;
 
 pub use cached::{CacheCounts, CacheGauge, CacheOptions, Cached, cached};
-pub use circuit_breaker::{
-    BreakerError, BreakerGauge, BreakerOpen, BreakerOptions, BreakerState, CircuitBreaker, circuit_breaker,
-};
+pub use circuit_breaker::{BreakerError, BreakerGauge, BreakerOpen, CircuitBreaker, circuit_breaker};
 pub use hedged::{HedgeCounts, HedgeGauge, HedgeOptions, Hedged, hedged};
-pub use rate_limited::{RateLimit, RateLimited, rate_limited};
+pub use inflight_core::{BreakerOptions, BreakerState, RateLimit};
+pub use rate_limited::{RateLimited, rate_limited};
 pub use single_flight::{SingleFlight, single_flight};
 
 /// What tells records apart: anything that can be cloned, hashed and compared. Implemented for all such types.

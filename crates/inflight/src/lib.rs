@@ -45,6 +45,7 @@ mod batch;
 mod blocking;
 mod callback;
 mod clock;
+mod destination;
 pub mod driver;
 mod element;
 mod failure;
@@ -72,11 +73,13 @@ pub mod differences_from_flink {}
 pub use batch::{BatchFunction, BatchResult, Batched, ByKey, by_key};
 pub use blocking::{Blocking, Pool, blocking};
 pub use callback::{Abandoned, Completion, ResultFuture};
+pub use destination::{Destination, Extra};
 pub use element::Element;
 pub use failure::{Cause, Completed, DeadLetter, Failure};
 pub use function::{AsyncFunction, Cancellation, Function, Single};
 pub use inflight_core::{
-    Backoff, Clock, ConfigError, EventTime, Jitter, Order, Progress, Retry, RetryBudget, Stats, Timestamp,
+    Backoff, BreakerOptions, BreakerState, Clock, Concurrency, ConfigError, DestinationOptions, DestinationStats,
+    EventTime, Jitter, Order, Progress, RateLimit, Retry, RetryBudget, Stats, Timestamp, Verdict,
 };
 pub use input::{Elements, InEventTime, Input, Records, View, elements};
 pub use options::{DEFAULT_CAPACITY, Options};

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use inflight_core::{Batch, Config, ConfigError, EventTime, Order, Retry};
+use inflight_core::{Batch, Config, ConfigError, EventTime, Order, Retry, Verdict};
 
+use crate::destination::Destination;
 use crate::snapshot::{Clocks, Snapshot};
 
 /// Everything about an operator but its function and its order. Every number has a default; zero never means "no limit".
@@ -33,6 +34,7 @@ pub struct Options<I, O, E> {
     grace: Option<Duration>,
     retry: Option<Retry>,
     seed: u64,
+    pub(crate) destination: Option<Destination>,
     pub(crate) judge: Judge<O, E>,
     pub(crate) resume: Option<(Snapshot<I>, Clocks)>,
 }
@@ -41,9 +43,11 @@ pub struct Options<I, O, E> {
 pub(crate) struct Judge<O, E> {
     pub(crate) retry_if: Option<Predicate<O, E>>,
     pub(crate) retry_after: Option<RetryAfter<E>>,
+    pub(crate) failure_of: Option<FailureOf<O, E>>,
 }
 
 type Predicate<O, E> = Box<dyn Fn(&Result<O, E>) -> bool + Send + Sync>;
+type FailureOf<O, E> = Box<dyn Fn(&Result<O, E>) -> Verdict + Send + Sync>;
 type RetryAfter<E> = Box<dyn Fn(&E) -> Option<Duration> + Send + Sync>;
 
 /// Records held at most, unless said otherwise: Flink's default (S1).
@@ -62,7 +66,8 @@ impl<I, O, E> Options<I, O, E> {
             grace: None,
             retry: None,
             seed: 0,
-            judge: Judge { retry_if: None, retry_after: None },
+            destination: None,
+            judge: Judge { retry_if: None, retry_after: None, failure_of: None },
             resume: None,
         }
     }
@@ -133,6 +138,20 @@ impl<I, O, E> Options<I, O, E> {
         self
     }
 
+    /// What is called, as all operators that call it see it together: its limit, rate, breaker and retry budget hold for all of them.
+    /// Default: none, and this operator's [`concurrency`](Self::concurrency) is the only limit.
+    pub fn destination(mut self, destination: Destination) -> Self {
+        self.destination = Some(destination);
+        self
+    }
+
+    /// What a result says about the [destination](Self::destination). Default: what is worth another attempt says that it has
+    /// failed, anything else that it is well. (An attempt that times out says that it is overloaded.)
+    pub fn failure_of(mut self, verdict: impl Fn(&Result<O, E>) -> Verdict + Send + Sync + 'static) -> Self {
+        self.judge.failure_of = Some(Box::new(verdict));
+        self
+    }
+
     /// Where the jitter of backoffs comes from; equal seeds give equal runs. Default 0.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -156,7 +175,11 @@ impl<I, O, E> Options<I, O, E> {
     /// # Errors
     /// Names the first value that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.config(Order::Ordered).check()
+        self.config(Order::Ordered).check()?;
+        if self.judge.failure_of.is_some() && self.destination.is_none() {
+            return Err(ConfigError::new("failure_of says how a destination is, but there is none: set one".into()));
+        }
+        Ok(())
     }
 
     pub(crate) fn config(&self, order: Order) -> Config {

@@ -34,6 +34,10 @@ impl<I: Send + 'static, F: AsyncFunction<I>> AsyncFunction<I> for Spawned<F> {
         }
     }
 
+    fn known(&self, input: &I) -> Option<F::Output> {
+        self.function.known(input)
+    }
+
     async fn open(&mut self) -> Result<(), F::Error> {
         match Arc::get_mut(&mut self.function) {
             Some(function) => function.open().await,

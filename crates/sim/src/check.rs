@@ -1,7 +1,7 @@
 //! The rules, checked from outside: from what went in, what came out, and what [`Queue::poll`](inflight_core::Queue::poll) said.
 //!
-//! Nothing here is taken from the queue's code. Where the rules leave it open what became of a record (jitter, a retry budget), the
-//! checker keeps every possibility until the queue shows which it was.
+//! Nothing here is taken from the queue's code. Where the rules leave it open what became of a record (jitter), the checker
+//! keeps every possibility until the queue shows which it was.
 
 mod clocks;
 mod departures;
@@ -28,7 +28,6 @@ pub struct Checker {
     accepted: u64,
     emitted: u64,
     calls_made: u64,
-    firsts: u64,
     retries: u64,
     stragglers: u64,
     timed_out: u64,
@@ -105,7 +104,6 @@ impl Checker {
             accepted: 0,
             emitted: 0,
             calls_made: 0,
-            firsts: 0,
             retries: 0,
             stragglers: 0,
             timed_out: 0,
@@ -255,7 +253,6 @@ impl Checker {
             ensure!(earlier.is_none(), "one call of a key at a time", "{input} before {earlier:?}");
         }
         let max = self.config.retry.as_ref().map_or(1, |retry| 1 + retry.max_retries);
-        let budget = self.config.retry.as_ref().and_then(|retry| retry.budget);
         let Some(record) = self.at(place) else { return Ok(0) };
         ensure!(record.open && !record.calling, "no attempt once decided, or while one runs", "{record:?}");
         ensure!(
@@ -272,18 +269,7 @@ impl Checker {
         record.decided.clear();
         let (key, first) = (record.key, record.attempts == 1);
         ensure!(first || again || record.attempts == record.inherited + 1, "a retry follows a failure", "{input}");
-        self.firsts += u64::from(first);
         self.retries += u64::from(again);
-        if let Some(budget) = budget {
-            let allowed = u64::from(budget.reserve) * 1000 + self.firsts * u64::from(budget.per_mille);
-            ensure!(
-                self.retries * 1000 <= allowed,
-                "retries <= budget",
-                "{} retries, {} records",
-                self.retries,
-                self.firsts
-            );
-        }
         Ok(key)
     }
 

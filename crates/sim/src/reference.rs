@@ -24,8 +24,6 @@ pub struct Reference {
     cancels: Vec<(i64, Action)>,
     /// The highest watermark that arrived, and the last that left.
     watermark: (Option<Timestamp>, Option<Timestamp>),
-    /// Thousandths of a retry.
-    tokens: u64,
     ended: bool,
     over: bool,
     drain: Option<Time>,
@@ -83,15 +81,12 @@ impl Reference {
     /// See [`Queue::resume`](inflight_core::Queue::resume).
     #[must_use]
     pub fn new(config: Config, watermark: Option<Timestamp>) -> Self {
-        let tokens =
-            config.retry.as_ref().and_then(|retry| retry.budget).map_or(0, |budget| u64::from(budget.reserve) * 1000);
         Self {
             config,
             elements: Vec::new(),
             calls: Vec::new(),
             cancels: Vec::new(),
             watermark: (watermark, watermark),
-            tokens,
             ended: false,
             over: false,
             drain: None,

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use inflight_core::{Backoff, Config, EventTime, Jitter, Order, Retry, RetryBudget, Timestamp};
+use inflight_core::{Backoff, Config, EventTime, Jitter, Order, Retry, Timestamp};
 
 use crate::Rng;
 use crate::service::{Service, Ticks};
@@ -231,8 +231,6 @@ fn retry(rng: &mut Rng) -> Retry {
     }
     retry.jitter = rng.pick(&[Jitter::None, Jitter::None, Jitter::Full]);
     retry.timeouts = !rng.one_in(4);
-    retry.budget =
-        rng.one_in(3).then(|| RetryBudget { per_mille: rng.pick(&[1, 200, 1000]), reserve: rng.within(1, 5) as u32 });
     retry
 }
 

@@ -51,7 +51,6 @@ fn step(step: &Step, calls: Arc<tally::Calls>) -> pipeline::Step<Row, Lookup, Ba
                 backoff: Backoff::Exponential { initial: step.backoff.from, multiplier: 2.0, max: step.backoff.to },
                 jitter: Jitter::Full,
                 timeouts: step.retry_on.contains(&RetryOn::Timeout),
-                budget: None,
             })
             .retry_if(move |result: &Result<Answer, lookup::Error>| {
                 matches!(result, Err(error) if busy && error.is_retryable())

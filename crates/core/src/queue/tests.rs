@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::{
     Action, Backoff, Batch, CallId, Clock, Completion, Config, Emit, EventTime, Held, Order, Outcome, Progress, Queue,
-    Retry, RetryBudget, Snapshot, Time, Timestamp,
+    Retry, Snapshot, Time, Timestamp,
 };
 
 const fn at(nanos: u64) -> Time {
@@ -480,21 +480,6 @@ fn a_retry_after_is_waited_for() {
     let calls = story.calls();
     story.queue.handle_completion(at(0), calls[0], [Completion::Retry { last: 666, after: Some(span(70)) }]);
     assert_eq!(story.wake_at(), Some(at(70)));
-}
-
-#[test]
-fn a_budget_bounds_retries_to_a_share_of_the_records() {
-    let budget = Some(RetryBudget { per_mille: 100, reserve: 2 });
-    let mut story =
-        Story::with(Order::Unordered, 1, |config| config.retry = Some(Retry { budget, ..Retry::fixed(3, span(0)) }));
-    for input in 0..100 {
-        story.record(input);
-        while let Some(&call) = story.calls().first() {
-            story.fail(call);
-        }
-        assert_eq!(story.leaves().len(), 1);
-    }
-    assert_eq!(story.queue.stats().retries, 2 + 9, "the reserve, and a tenth of the 99 that came after");
 }
 
 #[test]

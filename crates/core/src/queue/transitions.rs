@@ -99,9 +99,7 @@ impl<I, O> Queue<I, O> {
         entry.call = id.index;
         entry.next_in_call = NONE;
         self.stats.attempts += 1;
-        if entry.attempts == 1 {
-            self.tokens.earn(self.config.retry.as_ref().and_then(|retry| retry.budget));
-        } else {
+        if entry.attempts > 1 {
             self.stats.retries += 1;
         }
         let call = self.calls.at_mut(id.index);
@@ -179,9 +177,7 @@ impl<I, O> Queue<I, O> {
         if at >= limit && !self.waits_too_long() {
             return None;
         }
-        let allowed = self.tokens.spend(retry.budget);
-        self.stats.retries_refused += u64::from(!allowed);
-        allowed.then_some(at)
+        Some(at)
     }
 
     fn back_off(&mut self, now: Time, index: u32, at: Time, last: Option<O>) {

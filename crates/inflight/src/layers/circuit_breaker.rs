@@ -3,40 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::breaker::{Breaker, Ended, Permit};
+use inflight_core::{Breaker, BreakerOptions, BreakerState, Ended, Pass};
+
 use crate::clock::Clock;
 use crate::function::{AsyncFunction, Cancellation};
-
-/// When a [`circuit_breaker`] opens and closes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BreakerOptions {
-    /// The latest calls that are looked at, at least 1. Default 100.
-    pub window: usize,
-    /// It opens when this share of them failed, above 0 and at most 1. Default 0.5.
-    pub failure_rate: f64,
-    /// But not before so many calls have ended since it closed last, at least 1 and at most `window`. Default 20.
-    pub min_calls: usize,
-    /// How long the service is left alone, more than zero. Default 10 s.
-    pub open_for: Duration,
-    /// Calls that then try whether it is back, at least 1. All of them must be good; others are refused meanwhile. Default 3.
-    pub probes: usize,
-    /// Whether a call that is given up (it took too long) or panics has failed; otherwise it does not count. Default true: a service
-    /// that hangs never says so itself.
-    pub given_up_is_failure: bool,
-}
-
-impl Default for BreakerOptions {
-    fn default() -> Self {
-        Self {
-            window: 100,
-            failure_rate: 0.5,
-            min_calls: 20,
-            open_for: Duration::from_secs(10),
-            probes: 3,
-            given_up_is_failure: true,
-        }
-    }
-}
 
 /// An [`AsyncFunction`] that stops calling `function` when too many of its latest calls failed, and tries again later. A refused call
 /// fails at once with [`BreakerOpen`].
@@ -74,11 +44,9 @@ impl Default for BreakerOptions {
 /// # Cancel safety
 /// A call that is given up hands its permission back: it counts as the options say, and a probe makes room for another.
 pub fn circuit_breaker<F, E>(function: F, options: BreakerOptions) -> CircuitBreaker<F, E> {
-    assert!(options.window > 0, "a window of zero calls sees nothing");
-    assert!(options.failure_rate > 0.0 && options.failure_rate <= 1.0, "the failure rate is above 0 and at most 1");
-    assert!((1..=options.window).contains(&options.min_calls), "min_calls is at least 1 and at most the window");
-    assert!(options.open_for > Duration::ZERO, "open for no time is not open");
-    assert!(options.probes > 0, "without a probe it would never close");
+    if let Err(error) = options.check() {
+        panic!("{error}");
+    }
     let given_up = if options.given_up_is_failure { Ended::Failed } else { Ended::Unjudged };
     let gauge = BreakerGauge { clock: Arc::new(Clock::start()), breaker: Arc::new(Mutex::new(Breaker::new(options))) };
     CircuitBreaker { function, is_failure: |_| true, given_up, gauge }
@@ -108,9 +76,9 @@ impl<F, E> CircuitBreaker<F, E> {
     }
 
     fn admit(&self) -> Result<Permitted<'_>, BreakerOpen> {
-        let permit = lock(&self.gauge.breaker).admit(self.gauge.clock.now());
-        let permit = permit.map_err(|retry_after| BreakerOpen { retry_after })?;
-        Ok(Permitted { gauge: &self.gauge, permit, ended: self.given_up })
+        let pass = lock(&self.gauge.breaker).admit(self.gauge.clock.now());
+        let pass = pass.map_err(|retry_after| BreakerOpen { retry_after })?;
+        Ok(Permitted { gauge: &self.gauge, pass, ended: self.given_up })
     }
 }
 
@@ -148,13 +116,13 @@ impl<I: Send, F: AsyncFunction<I>> AsyncFunction<I> for CircuitBreaker<F, F::Err
 /// A call under way. Dropping it settles it, whatever became of the call.
 struct Permitted<'b> {
     gauge: &'b BreakerGauge,
-    permit: Permit,
+    pass: Pass,
     ended: Ended,
 }
 
 impl Drop for Permitted<'_> {
     fn drop(&mut self) {
-        lock(&self.gauge.breaker).settle(self.gauge.clock.now(), self.permit, self.ended);
+        lock(&self.gauge.breaker).settle(self.gauge.clock.now(), self.pass, self.ended);
     }
 }
 
@@ -171,17 +139,6 @@ impl BreakerGauge {
     pub fn state(&self) -> BreakerState {
         lock(&self.breaker).state(self.clock.now())
     }
-}
-
-/// Whether a [`circuit_breaker`] lets calls through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
-    /// All of them.
-    Closed,
-    /// None.
-    Open,
-    /// A few, to try whether the service is back.
-    HalfOpen,
 }
 
 /// How a call through a [`circuit_breaker`] fails.

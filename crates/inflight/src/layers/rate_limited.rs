@@ -2,23 +2,11 @@
 
 use std::time::Duration;
 
+use inflight_core::{RateLimit, TokenBucket};
 use tokio::sync::Mutex;
 
-use super::token_bucket::TokenBucket;
 use crate::clock::Clock;
 use crate::function::{AsyncFunction, Cancellation};
-
-/// How many calls may start.
-///
-/// Timers tick in milliseconds, and what they are late by is caught up with: in any span of time no more than
-/// `burst + per_second × (span + 1 ms)` calls start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Calls per second in the long run, at least 1.
-    pub per_second: u32,
-    /// Calls that may start at once after a quiet time, at least 1.
-    pub burst: u32,
-}
 
 /// An [`AsyncFunction`] that starts calls of `function` no faster than `limit` says, in the order they were made. The others wait.
 ///

@@ -13,6 +13,7 @@ mod clocks;
 mod consumers;
 mod event_time;
 mod hosts;
+mod known;
 mod life_cycle;
 mod orders;
 mod panics;

@@ -155,7 +155,7 @@ impl Checker {
         let late = |at: Time| [record.deadline, self.drain].into_iter().flatten().any(|limit| at >= limit);
         if record.attempts > retry.max_retries || late(from) {
             Next::Final
-        } else if retry.budget.is_none() && !late(to) {
+        } else if !late(to) {
             Next::Again(from, to)
         } else {
             Next::Either(from, to)

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use inflight_core::{
     Action, CallId, Clock, Completion, Config, Emit, Emitted, EventTime, Held, Order, Outcome, Progress, Queue, Retry,
-    RetryBudget, Snapshot, Stats, Time, Timestamp,
+    Snapshot, Stats, Time, Timestamp,
 };
 
 use super::Checker;
@@ -154,19 +154,6 @@ fn a_retry_too_soon_or_too_many() {
     checker.call(at(5), second, &[0]).expect("the second");
     checker.completion(at(5), second, &[failed(0)]);
     broken(checker.call(at(10), third, &[0]), "no attempt once decided, or while one runs");
-}
-
-#[test]
-fn retries_beyond_the_budget() {
-    let budget = Some(RetryBudget { per_mille: 1, reserve: 1 });
-    let retry = Retry { budget, ..Retry::fixed(9, span(0)) };
-    let mut checker = with_records(Order::Unordered, &[1], |config| config.retry = Some(retry));
-    let [first, second, third] = ids();
-    for id in [first, second] {
-        checker.call(at(0), id, &[0]).expect("within the budget");
-        checker.completion(at(0), id, &[failed(0)]);
-    }
-    broken(checker.call(at(0), third, &[0]), "retries <= budget");
 }
 
 #[test]

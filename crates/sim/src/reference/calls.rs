@@ -106,7 +106,6 @@ impl Reference {
     }
 
     fn start(&mut self, now: Time, id: CallId, inputs: &[Input]) {
-        let budget = self.config.retry.as_ref().and_then(|retry| retry.budget);
         let mut records = Vec::new();
         for &input in inputs {
             let record = self.at(input);
@@ -117,9 +116,6 @@ impl Reference {
             records.push((input, record.key));
             self.stats.attempts += 1;
             self.stats.retries += u64::from(!first);
-            if let Some(budget) = budget.filter(|_| first) {
-                self.tokens = (self.tokens + u64::from(budget.per_mille)).min(u64::from(budget.reserve) * 1000);
-            }
         }
         self.stats.calls += 1;
         self.calls.push(Call { id, started: now, records, given_up: None });
@@ -221,10 +217,7 @@ impl Reference {
             if record.attempts > retry.max_retries || late {
                 return None;
             }
-            let refused = retry.budget.is_some() && self.tokens < 1000;
-            self.stats.retries_refused += u64::from(refused);
-            self.tokens -= if retry.budget.is_some() && !refused { 1000 } else { 0 };
-            (!refused).then_some(at)
+            Some(at)
         });
         match at {
             None => self.decide(now, input, otherwise),

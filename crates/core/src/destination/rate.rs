@@ -1,18 +1,40 @@
 //! When the next call may start, so that no more than so many start per second.
 
-use std::time::Duration;
+use core::time::Duration;
 
-use inflight_core::Time;
-
-use super::rate_limited::RateLimit;
+use crate::config::ConfigError;
+use crate::time::Time;
 
 /// Timers wake up this late at worst, and what is late by no more is not lost: at 2,000 calls a second two of them share a tick.
 const TICK: Duration = Duration::from_millis(1);
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
+/// How many calls may start.
+///
+/// Timers tick in milliseconds, and what they are late by is caught up with: in any span of time no more than
+/// `burst + per_second × (span + 1 ms)` calls start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Calls per second in the long run, at least 1.
+    pub per_second: u32,
+    /// Calls that may start at once after a quiet time, at least 1.
+    pub burst: u32,
+}
+
+impl RateLimit {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.per_second == 0 || self.burst == 0 {
+            return Err(ConfigError::new(
+                "a rate limit must let at least 1 call start in a second, and at once".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// A token bucket without tokens: it knows when it will be full, and takes the tokens from there ("generic cell rate algorithm").
 #[derive(Debug)]
-pub(crate) struct TokenBucket {
+pub struct TokenBucket {
     /// From one call to the next, rounded up.
     interval: Duration,
     /// The refilling of all tokens but one.
@@ -22,18 +44,23 @@ pub(crate) struct TokenBucket {
 
 impl TokenBucket {
     /// Starts full.
-    pub(crate) fn new(limit: RateLimit) -> Self {
+    ///
+    /// # Panics
+    /// If a number of the limit is zero.
+    #[must_use]
+    pub fn new(limit: RateLimit) -> Self {
         let interval = Duration::from_nanos(NANOS_PER_SECOND.div_ceil(u64::from(limit.per_second)));
         Self { interval, slack: interval.saturating_mul(limit.burst - 1), full_at: Time::ZERO }
     }
 
     /// How long it takes until a token is there.
-    pub(crate) fn wait(&self, now: Time) -> Duration {
+    #[must_use]
+    pub fn wait(&self, now: Time) -> Duration {
         self.full_at.since(now).saturating_sub(self.slack)
     }
 
     /// Takes a token. Call it when [`wait`](Self::wait) is over.
-    pub(crate) fn take(&mut self, now: Time) {
+    pub fn take(&mut self, now: Time) {
         let full = Time::ZERO + now.since(Time::ZERO + TICK);
         self.full_at = self.full_at.max(full) + self.interval;
     }
@@ -41,6 +68,8 @@ impl TokenBucket {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn at(nanos: u64) -> Time {

@@ -1,12 +1,80 @@
-//! When a circuit breaker lets calls through: a state machine without a clock.
+//! Whether a service is well enough to be called: a circuit breaker, as a state machine without a clock.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use alloc::collections::VecDeque;
+use alloc::format;
+use core::time::Duration;
 
-use inflight_core::Time;
+use super::{Refusal, Verdict};
+use crate::config::ConfigError;
+use crate::time::Time;
 
-use super::circuit_breaker::{BreakerOptions, BreakerState};
+/// When a circuit breaker opens and closes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BreakerOptions {
+    /// The latest calls that are looked at, at least 1. Default 100.
+    pub window: usize,
+    /// It opens when this share of them failed, above 0 and at most 1. Default 0.5.
+    pub failure_rate: f64,
+    /// But not before so many calls have ended since it closed last, at least 1 and at most `window`. Default 20.
+    pub min_calls: usize,
+    /// How long the service is left alone, more than zero. Default 1 s.
+    pub open_for: Duration,
+    /// Calls that then try whether it is back, at least 1. All of them must be good; others are refused meanwhile. Default 3.
+    pub probes: usize,
+    /// Whether a call that is given up (it took too long) or panics has failed; otherwise it does not count. Default true: a service
+    /// that hangs never says so itself.
+    pub given_up_is_failure: bool,
+}
 
+impl Default for BreakerOptions {
+    fn default() -> Self {
+        Self {
+            window: 100,
+            failure_rate: 0.5,
+            min_calls: 20,
+            open_for: Duration::from_secs(1),
+            probes: 3,
+            given_up_is_failure: true,
+        }
+    }
+}
+
+impl BreakerOptions {
+    /// Whether a breaker can be made of this.
+    ///
+    /// # Errors
+    /// Names the first value that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let fault = if self.window == 0 {
+            "a breaker's window of zero calls sees nothing: give it at least 1".into()
+        } else if !(self.failure_rate > 0.0 && self.failure_rate <= 1.0) {
+            format!("a breaker's failure rate must be above 0 and at most 1, not {}", self.failure_rate)
+        } else if !(1..=self.window).contains(&self.min_calls) {
+            format!("a breaker's min_calls must be between 1 and its window of {}, not {}", self.window, self.min_calls)
+        } else if self.open_for.is_zero() {
+            "a breaker must be open for longer than zero".into()
+        } else if self.probes == 0 {
+            "a breaker without a probe would never close: give it at least 1".into()
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::new(fault))
+    }
+}
+
+/// Whether a circuit breaker lets calls through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// All of them.
+    Closed,
+    /// None.
+    Open,
+    /// A few, to try whether the service is back.
+    HalfOpen,
+}
+
+/// Lets calls through, or not.
+///
 /// ```text
 ///            too many of the latest calls failed                open_for has passed
 ///   Closed --------------------------------------> Open -----------------------------> HalfOpen
@@ -15,7 +83,7 @@ use super::circuit_breaker::{BreakerOptions, BreakerState};
 ///      +------------------------------------ all probes were good ---------------------------+
 /// ```
 #[derive(Debug)]
-pub(crate) struct Breaker {
+pub struct Breaker {
     options: BreakerOptions,
     state: State,
     /// How often the state has changed. Calls that started before the last change have no say in the present.
@@ -29,27 +97,33 @@ enum State {
     HalfOpen { running: usize, good: usize },
 }
 
-/// How a call ended.
+/// How a call ended, to a [`Breaker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub enum Ended {
+    /// Well.
     Good,
+    /// Not well.
     Failed,
     /// Says nothing about the service.
     Unjudged,
 }
 
-/// The permission to make one call; to be handed back when it ends, however it ends.
+/// A [`Breaker`]'s permission to make one call; to be handed back when it ends, however it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Permit {
+pub struct Pass {
     era: u64,
 }
 
 impl Breaker {
-    pub(crate) const fn new(options: BreakerOptions) -> Self {
+    /// A breaker that is closed. The options have been [checked](BreakerOptions::check).
+    #[must_use]
+    pub const fn new(options: BreakerOptions) -> Self {
         Self { options, state: State::Closed { window: VecDeque::new(), failures: 0 }, era: 0 }
     }
 
-    pub(crate) fn state(&self, now: Time) -> BreakerState {
+    /// The state at this time.
+    #[must_use]
+    pub fn state(&self, now: Time) -> BreakerState {
         match self.state {
             State::Closed { .. } => BreakerState::Closed,
             State::Open { until } if now < until => BreakerState::Open,
@@ -57,8 +131,20 @@ impl Breaker {
         }
     }
 
-    /// Permits a call, or says how long to leave the service alone.
-    pub(crate) fn admit(&mut self, now: Time) -> Result<Permit, Duration> {
+    /// Why a call would not be permitted.
+    pub(super) fn refuses(&self, now: Time) -> Option<Refusal> {
+        match self.state {
+            State::Open { until } if now < until => Some(Refusal::Until(until)),
+            State::HalfOpen { running, good } if running + good >= self.options.probes => Some(Refusal::Full),
+            _ => None,
+        }
+    }
+
+    /// Permits a call.
+    ///
+    /// # Errors
+    /// How long to leave the service alone.
+    pub fn admit(&mut self, now: Time) -> Result<Pass, Duration> {
         if let State::Open { until } = self.state {
             if now < until {
                 return Err(until.since(now));
@@ -71,12 +157,12 @@ impl Breaker {
             }
             *running += 1;
         }
-        Ok(Permit { era: self.era })
+        Ok(Pass { era: self.era })
     }
 
-    /// Takes a permit back.
-    pub(crate) fn settle(&mut self, now: Time, permit: Permit, ended: Ended) {
-        if permit.era != self.era {
+    /// Takes a permission back.
+    pub fn settle(&mut self, now: Time, pass: Pass, ended: Ended) {
+        if pass.era != self.era {
             return;
         }
         match &mut self.state {
@@ -120,8 +206,20 @@ impl Breaker {
     }
 }
 
+impl From<Verdict> for Ended {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Good => Self::Good,
+            Verdict::Failed | Verdict::Overloaded => Self::Failed,
+            Verdict::Unjudged => Self::Unjudged,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     const OPTIONS: BreakerOptions = BreakerOptions {
@@ -235,7 +333,7 @@ mod tests {
     #[test]
     fn stragglers_of_before_have_no_say() {
         let mut breaker = Breaker::new(OPTIONS);
-        let stragglers: Vec<Permit> = (0..20).map(|_| breaker.admit(at(0)).unwrap()).collect();
+        let stragglers: Vec<Pass> = (0..20).map(|_| breaker.admit(at(0)).unwrap()).collect();
         for _ in 0..OPTIONS.min_calls {
             call(&mut breaker, at(0), Ended::Failed);
         }
