@@ -138,7 +138,9 @@ fn sim() -> Outcome {
 }
 
 fn bench() -> Outcome {
-    call(cargo().args(["bench", "--package", "inflight-bench", "--", "--quick"]))
+    let servers = Servers::start(&Workspace::read()?.target);
+    call(cargo().args(["bench", "--package", "inflight-bench", "--", "--quick"]).envs(servers.variables()))?;
+    servers.missing().map_or(Ok(()), |what| Err(Trouble::Skipped(what)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,64 @@
+//! How much of what a bare driver reaches is left behind the operator, against real servers: tables in Markdown on stdout.
+//!
+//! ```text
+//! cargo xtask servers                                         # in another terminal; export what it prints
+//! cargo bench -p inflight-bench --bench systems               # everything, some minutes
+//! cargo bench -p inflight-bench --bench systems -- --quick    # a smoke test: seconds, and figures that mean nothing
+//! cargo bench -p inflight-bench --bench systems -- postgres   # only this system
+//! ```
+//! Method and results: `benches/README.md`.
+
+mod contest;
+mod keys;
+#[path = "../speed/measure.rs"]
+#[allow(dead_code, reason = "the other benches measure memory, too")]
+mod measure;
+mod postgres;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// That of the program; the bare drivers gain by it, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long to measure.
+pub(crate) struct Effort {
+    window: Duration,
+    rounds: usize,
+    /// In the table that is asked.
+    rows: u64,
+}
+
+/// A system, where its server is told, and what measures it.
+type Section = (&'static str, &'static str, fn(&Effort, &str));
+
+const SECTIONS: [Section; 1] = [("postgres", "INFLIGHT_TEST_POSTGRES", postgres::print)];
+
+fn main() -> ExitCode {
+    let mut effort = Effort { window: Duration::from_secs(3), rounds: 7, rows: 1_000_000 };
+    let mut wanted = Vec::new();
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--quick" => effort = Effort { window: Duration::from_millis(200), rounds: 1, rows: 10_000 },
+            // What cargo passes to every benchmark.
+            "--bench" => {}
+            name if SECTIONS.iter().any(|(section, ..)| *section == name) => wanted.push(argument),
+            unknown => {
+                let names = SECTIONS.map(|(name, ..)| format!(" {name}")).concat();
+                eprintln!("no section is called {unknown:?}; there are:{names}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    for (name, variable, print) in SECTIONS {
+        if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != name) {
+            continue;
+        }
+        match std::env::var(variable) {
+            Ok(server) => print(&effort, &server),
+            Err(_) => eprintln!("!!! {name} is SKIPPED: {variable} does not say where a server is"),
+        }
+    }
+    ExitCode::SUCCESS
+}
