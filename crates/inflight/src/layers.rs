@@ -1,13 +1,18 @@
-//! Policies that change what one call does: each is an [`AsyncFunction`](crate::AsyncFunction) around another. (What decides *when* calls
-//! are made, such as retries and concurrency, is in the [`Options`](crate::Options).)
+//! Policies that change what one call does: each is a function around another. (What decides *when* calls are made, such as retries and
+//! concurrency, is in the [`Options`](crate::Options); what all calls to one system share, such as its rate and its breaker, is a
+//! [`Destination`](crate::Destination).)
 //!
-//! | layer | what it does |
-//! |---|---|
-//! | [`cached`] | uses answers again; has its own time for missing keys; gives out stale ones while it fetches new ones |
-//! | [`single_flight`] | lets records of one key share a call |
-//! | [`rate_limited`] | starts so many calls per second |
-//! | [`circuit_breaker`] | leaves a service alone while it fails |
-//! | [`hedged`] | calls again when the answer takes long |
+//! | layer | what it does | around |
+//! |---|---|---|
+//! | [`cached`] | uses answers again; has its own time for missing keys; gives out stale ones while it fetches new ones | both |
+//! | [`single_flight`] | lets records of one key share a call | both |
+//! | [`bisected`] | halves a batch that fails because of one record, until that is alone | [`BatchFunction`](crate::BatchFunction) |
+//! | [`rate_limited`] | starts so many calls per second | [`AsyncFunction`](crate::AsyncFunction) |
+//! | [`circuit_breaker`] | refuses calls while a service fails | [`AsyncFunction`](crate::AsyncFunction) |
+//! | [`hedged`] | calls again when the answer takes long | both |
+//!
+//! A destination has a rate and a breaker too, for all operators together, and it lets records wait: prefer those. The layers hold for one
+//! function, and refuse.
 //!
 //! # The order matters
 //! The outermost layer sees the record first. In this order, which is that of the table, each sees what it should:
@@ -16,21 +21,23 @@
 //! use std::time::Duration;
 //! use futures_util::{StreamExt, stream};
 //! use inflight::layers::{
-//!     BreakerError, BreakerOptions, CacheOptions, HedgeOptions, RateLimit, cached, circuit_breaker, hedged, rate_limited, single_flight,
+//!     BreakerError, BreakerOptions, CacheOptions, HedgeDelay, RateLimit, cached, circuit_breaker, hedged, rate_limited, single_flight,
 //! };
-//! use inflight::{AsyncStreamExt, Options, Retry};
+//! use inflight::{AsyncStreamExt, Concurrency, Destination, DestinationOptions, Options, Retry};
 //!
 //! # #[derive(Clone, Copy)] struct Refused;
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 //! let lookup = |id: u64| async move { Ok::<_, Refused>(Some(format!("user {id}"))) };
 //!
-//! let lookup = hedged(lookup, HedgeOptions { delay: Duration::from_millis(40), per_mille: 20 });
+//! let service = Destination::new(DestinationOptions::new(Concurrency::Fixed(100))).unwrap();
+//! let lookup = hedged(lookup, HedgeDelay::Adaptive, service.clone());
 //! let lookup = circuit_breaker(lookup, BreakerOptions::default());
 //! let lookup = rate_limited(lookup, RateLimit { per_second: 1_000, burst: 100 });
 //! let lookup = single_flight(lookup, |id: &u64| *id);
 //! let lookup = cached(lookup, |id: &u64| *id, CacheOptions::new(10_000, Duration::from_secs(60)));
 //!
 //! let options = Options::new()
+//!     .destination(service)
 //!     .timeout(Duration::from_millis(500))
 //!     .retry(Retry::fixed(3, Duration::from_millis(20)))
 //!     .retry_after(BreakerError::retry_after);
@@ -49,26 +56,34 @@
 //! | `hedged` | `rate_limited` | who stands in line is taken for slow and gets in line twice |
 //! | `hedged` | `circuit_breaker` | the loser of each race is taken for a failure |
 //!
-//! One price of this order: hedges are not in the rate, so set that lower by their budget.
+//! Hedges are not in the rate of that layer (they are in a destination's).
 //!
 //! # What all have in common
 //! A layer forwards `open`, `close`, [`timeout`](crate::AsyncFunction::timeout) and
-//! [`cancellation`](crate::AsyncFunction::cancellation) to the function inside. It works on one instance: each dataflow worker has its
-//! own. Time is tokio's.
+//! [`cancellation`](crate::AsyncFunction::cancellation) to the function inside. Each dataflow worker has its own
+//! instance; a [`Cache`], [`Flights`] and a destination can be shared by all of them. Time is tokio's.
 //!
 //! # Cancel safety
 //! Every layer's call can be dropped at any time; each says what becomes of what it held.
 
+mod bisected;
+mod cache;
 mod cached;
 mod circuit_breaker;
+mod flights;
 mod hedged;
+mod latencies;
+mod mailbox;
 mod rate_limited;
 mod single_flight;
 mod store;
 
-pub use cached::{CacheCounts, CacheGauge, CacheOptions, Cached, cached};
+pub use bisected::{Bisected, bisected};
+pub use cache::{Cache, CacheCounts, CacheGauge, CacheOptions};
+pub use cached::{Cached, cached};
 pub use circuit_breaker::{BreakerError, BreakerGauge, BreakerOpen, CircuitBreaker, circuit_breaker};
-pub use hedged::{HedgeCounts, HedgeGauge, HedgeOptions, Hedged, hedged};
+pub use flights::Flights;
+pub use hedged::{HedgeCounts, HedgeDelay, HedgeGauge, Hedged, hedged};
 pub use inflight_core::{BreakerOptions, BreakerState, RateLimit};
 pub use rate_limited::{RateLimited, rate_limited};
 pub use single_flight::{SingleFlight, single_flight};

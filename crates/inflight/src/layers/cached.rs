@@ -1,55 +1,22 @@
 //! Answers that are used again.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use inflight_core::Time;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout_at;
+use tokio::task::JoinSet;
 
 use super::Key;
-use super::store::{Known, Store};
-use crate::clock::Clock;
-use crate::function::{AsyncFunction, Cancellation};
+use super::cache::{Cache, CacheGauge};
+use super::store::Known;
+use crate::batch::{BatchFunction, BatchResult};
+use crate::destination::Destination;
+use crate::function::{AsyncFunction, Cancellation, Function};
 
-/// What a [`cached`] function keeps, and for how long. Ages count from the start of the call that brought the answer.
-#[derive(Clone, Copy, Debug)]
-pub struct CacheOptions<O> {
-    /// Answers kept, about; at least 1. Those that are used often stay.
-    pub entries: usize,
-    /// How long an answer is used.
-    pub ttl: Duration,
-    /// How long it is used when it says that there is nothing: until then, a key that is new to the service is not seen. Default: `ttl`.
-    pub missing_ttl: Duration,
-    /// Which answers say that there is nothing. Default: none does.
-    pub is_missing: fn(&O) -> bool,
-    /// How long after its `ttl` an answer is still given out while a newer one is fetched in the background. Not for missing keys.
-    /// Default: not at all.
-    pub stale_for: Duration,
-    /// Answers that are fetched in the background at a time, which come on top of the operator's `concurrency`. Beyond them answers
-    /// stay stale. Default 16.
-    pub refreshes: usize,
-}
-
-impl<O> CacheOptions<O> {
-    /// The defaults.
-    pub fn new(entries: usize, ttl: Duration) -> Self {
-        Self { entries, ttl, missing_ttl: ttl, is_missing: |_| false, stale_for: Duration::ZERO, refreshes: 16 }
-    }
-}
-
-impl<T> CacheOptions<Option<T>> {
-    /// The defaults for look-ups that answer `None` when there is nothing.
-    pub fn with_missing(entries: usize, ttl: Duration, missing_ttl: Duration) -> Self {
-        Self { missing_ttl, is_missing: Option::is_none, ..Self::new(entries, ttl) }
-    }
-}
-
-/// An [`AsyncFunction`] that keeps the answers of `function`. Errors are never kept, nor is what a
+/// An [`AsyncFunction`] or [`BatchFunction`] that keeps the answers of `function` in `cache`: its options, or a [`Cache`] that others use
+/// too. Errors are never kept, nor is what a
 /// [`timeout`](AsyncFunction::timeout) falls back to.
+///
+/// A record whose answer is there needs no call: it is [known](AsyncFunction::known) when it comes in, and takes no place on the wire.
 ///
 /// The key must tell apart everything the answer depends on. Two records of one key that both find nothing make two calls, unless there
 /// is a [`single_flight`](super::single_flight) inside. (Then an answer may be older than its age says, by as much as a call takes.)
@@ -70,53 +37,79 @@ impl<T> CacheOptions<Option<T>> {
 /// assert_eq!(gauge.counts().hits, 0);
 /// ```
 ///
-/// # Panics
-/// If `entries` is zero.
-///
 /// # Cancel safety
 /// A call that is given up leaves the cache as it was. Background tasks belong to no record: they end with their call, with the old
 /// answer's time, when the function is closed (it waits for that), or when it is dropped.
-pub fn cached<I, K, F>(
+pub fn cached<I, K, F, Shape>(
     function: F,
     key: impl Fn(&I) -> K + Send + Sync + 'static,
-    options: CacheOptions<F::Output>,
-) -> Cached<I, K, F>
+    cache: impl Into<Cache<K, F::Output>>,
+) -> Cached<I, K, F, F::Output>
 where
     K: Key,
-    F: AsyncFunction<I, Output: Clone>,
+    F: Function<I, Shape, Output: Clone>,
 {
-    assert!(options.entries > 0, "a cache of zero entries keeps nothing");
-    let refreshes = Refreshes { most: options.refreshes, tasks: JoinSet::new(), by_key: HashMap::new() };
-    let inner = Inner { function, clock: Clock::start(), store: Store::new(options), counters: Arc::default() };
-    Cached { inner: Arc::new(inner), key: Box::new(key), refreshes: Mutex::new(refreshes) }
+    let (cache, function) = (cache.into(), Arc::new(function));
+    Cached { function, key: Box::new(key), cache, destination: None, refreshes: Mutex::default() }
 }
 
 /// See [`cached`].
-pub struct Cached<I, K, F: AsyncFunction<I>> {
-    inner: Arc<Inner<K, F, F::Output>>,
+pub struct Cached<I, K, F, O> {
+    function: Arc<F>,
     key: Box<dyn Fn(&I) -> K + Send + Sync>,
-    refreshes: Mutex<Refreshes<K>>,
+    cache: Cache<K, O>,
+    destination: Option<Destination>,
+    /// The background tasks.
+    refreshes: Mutex<JoinSet<()>>,
 }
 
-/// What calls and background tasks share.
-struct Inner<K, F, O> {
-    function: F,
-    clock: Clock,
-    store: Store<K, O>,
-    counters: Arc<Counters>,
-}
+impl<I, K: Key, F, O: Clone> Cached<I, K, F, O> {
+    /// What fetches in the background must have an [`Extra`](crate::Extra) of this destination: where there is none, the old answer stays.
+    /// Default: it needs none.
+    #[must_use]
+    pub fn calling(self, destination: Destination) -> Self {
+        Self { destination: Some(destination), ..self }
+    }
 
-impl<I, K: Key, F: AsyncFunction<I>> Cached<I, K, F> {
     /// Where the counts can be read while the function works.
     #[must_use]
     pub fn gauge(&self) -> CacheGauge {
-        CacheGauge { counters: Arc::clone(&self.inner.counters) }
+        self.cache.gauge()
+    }
+
+    /// An answer that is there; for an old one it starts `fetch` in the background, unless that is under way or there is no room.
+    fn look<Fetch>(&self, input: &I, fetch: impl FnOnce(Arc<F>, I) -> Fetch) -> Option<O>
+    where
+        I: Clone + Send + 'static,
+        F: Send + Sync + 'static,
+        O: Send + Sync + 'static,
+        Fetch: Future<Output = Option<O>> + Send + 'static,
+    {
+        let key = (self.key)(input);
+        let (output, gone_at) = match self.cache.look(&key) {
+            Known::Fresh(output) => return Some(output),
+            Known::Stale { output, gone_at } => (output, gone_at),
+            Known::Nothing => return None,
+        };
+        let Some(refresh) = self.cache.refresh(key) else { return Some(output) };
+        let extra = self.destination.as_ref().map(Destination::extra);
+        if !matches!(extra, Some(None)) {
+            let fetch = fetch(Arc::clone(&self.function), input.clone());
+            let task = async move {
+                let _extra = extra;
+                refresh.by(fetch, gone_at).await;
+            };
+            let mut refreshes = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+            while refreshes.try_join_next().is_some() {}
+            refreshes.spawn(task);
+        }
+        Some(output)
     }
 }
 
-impl<I, K, F> AsyncFunction<I> for Cached<I, K, F>
+impl<I, K, F> AsyncFunction<I> for Cached<I, K, F, F::Output>
 where
-    I: Send + 'static,
+    I: Clone + Send + Sync + 'static,
     K: Key,
     F: AsyncFunction<I, Output: Clone + Sync>,
 {
@@ -124,145 +117,111 @@ where
     type Error = F::Error;
 
     async fn invoke(&self, input: I) -> Result<F::Output, F::Error> {
-        let key = (self.key)(&input);
-        let counters = &self.inner.counters;
-        match self.inner.store.look(&key, self.inner.clock.now()) {
-            Known::Fresh(output) => {
-                count(&counters.hits);
-                Ok(output)
-            }
-            Known::Stale { output, gone_at } => {
-                count(&counters.stale);
-                self.refresh(key, input, gone_at);
-                Ok(output)
-            }
-            Known::Nothing => {
-                count(&counters.misses);
-                self.inner.fetch(key, input).await
-            }
+        // It may have come meanwhile.
+        if let Some(output) = AsyncFunction::known(self, &input) {
+            return Ok(output);
         }
+        self.cache.missed(1);
+        let (key, since) = ((self.key)(&input), self.cache.now());
+        let output = self.function.invoke(input).await?;
+        self.cache.keep(key, output.clone(), since);
+        Ok(output)
+    }
+
+    fn known(&self, input: &I) -> Option<F::Output> {
+        let output = self.look(input, |function, input| async move { function.invoke(input).await.ok() });
+        output.or_else(|| self.function.known(input))
     }
 
     async fn open(&mut self) -> Result<(), F::Error> {
-        match Arc::get_mut(&mut self.inner) {
-            Some(inner) => inner.function.open().await,
+        match Arc::get_mut(&mut self.function) {
+            Some(function) => function.open().await,
             None => Ok(()),
         }
     }
 
     fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.inner.function.timeout(input)
+        self.function.timeout(input)
     }
 
     async fn close(&mut self) -> Result<(), F::Error> {
-        self.refreshes.get_mut().unwrap_or_else(PoisonError::into_inner).tasks.shutdown().await;
-        match Arc::get_mut(&mut self.inner) {
-            Some(inner) => inner.function.close().await,
+        self.refreshes.get_mut().unwrap_or_else(PoisonError::into_inner).shutdown().await;
+        match Arc::get_mut(&mut self.function) {
+            Some(function) => function.close().await,
             None => Ok(()),
         }
     }
 
     fn cancellation(&self) -> Cancellation {
-        self.inner.function.cancellation()
+        self.function.cancellation()
     }
 }
 
-impl<I, K, F> Cached<I, K, F>
+impl<I, K, F> BatchFunction<I> for Cached<I, K, F, F::Output>
 where
-    I: Send + 'static,
+    I: Clone + Send + Sync + 'static,
     K: Key,
-    F: AsyncFunction<I, Output: Clone + Sync>,
+    F: BatchFunction<I, Output: Clone + Sync>,
 {
-    /// Fetches a newer answer in the background, unless one is under way or there is no room.
-    fn refresh(&self, key: K, input: I, gone_at: Time) {
-        let inner = Arc::clone(&self.inner);
-        let task_key = key.clone();
-        let task = async move {
-            let fetched = timeout_at(inner.clock.instant(gone_at), inner.fetch(task_key, input)).await;
-            if let Ok(Ok(_)) = fetched {
-                count(&inner.counters.refreshed);
-            }
+    type Output = F::Output;
+    type Error = F::Error;
+
+    async fn invoke(&self, inputs: Vec<I>) -> BatchResult<F::Output, F::Error> {
+        // They may have come meanwhile.
+        let known: Vec<Option<F::Output>> = inputs.iter().map(|input| BatchFunction::known(self, input)).collect();
+        let missing = known.iter().zip(inputs).filter(|(known, _)| known.is_none());
+        let asked: Vec<I> = missing.map(|(_, input)| input).collect();
+        if asked.is_empty() {
+            return Ok(known.into_iter().flatten().map(Ok).collect());
+        }
+        self.cache.missed(asked.len() as u64);
+        let keys: Vec<K> = asked.iter().map(&self.key).collect();
+        let since = self.cache.now();
+        let answers = match self.function.invoke(asked).await {
+            Ok(answers) if answers.len() == keys.len() => answers,
+            Ok(_) => return Ok(Vec::new()),
+            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
         };
-        self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).start(key, task);
-    }
-}
-
-impl<K: Key, F, O: Clone> Inner<K, F, O> {
-    async fn fetch<I>(&self, key: K, input: I) -> Result<O, F::Error>
-    where
-        F: AsyncFunction<I, Output = O>,
-    {
-        let since = self.clock.now();
-        let output = self.function.invoke(input).await?;
-        self.store.keep(key, output.clone(), since);
-        Ok(output)
-    }
-}
-
-/// The background tasks.
-struct Refreshes<K> {
-    most: usize,
-    tasks: JoinSet<()>,
-    by_key: HashMap<K, AbortHandle>,
-}
-
-impl<K: Key> Refreshes<K> {
-    fn start(&mut self, key: K, task: impl Future<Output = ()> + Send + 'static) {
-        if self.by_key.get(&key).is_some_and(|task| !task.is_finished()) {
-            return;
+        for (key, answer) in keys.into_iter().zip(&answers) {
+            if let Ok(output) = answer {
+                self.cache.keep(key, output.clone(), since);
+            }
         }
-        while self.tasks.try_join_next().is_some() {}
-        self.by_key.retain(|_, task| !task.is_finished());
-        if self.by_key.len() < self.most {
-            self.by_key.insert(key, self.tasks.spawn(task));
+        let mut answers = answers.into_iter();
+        Ok(known.into_iter().filter_map(|known| known.map(Ok).or_else(|| answers.next())).collect())
+    }
+
+    fn known(&self, input: &I) -> Option<F::Output> {
+        let fetch = |function: Arc<F>, input| async move { function.invoke(vec![input]).await.ok()?.pop()?.ok() };
+        self.look(input, fetch).or_else(|| self.function.known(input))
+    }
+
+    async fn open(&mut self) -> Result<(), F::Error> {
+        match Arc::get_mut(&mut self.function) {
+            Some(function) => function.open().await,
+            None => Ok(()),
         }
     }
-}
 
-/// Tells how a [`cached`] function is doing.
-#[derive(Clone, Debug)]
-pub struct CacheGauge {
-    counters: Arc<Counters>,
-}
+    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
+        self.function.timeout(input)
+    }
 
-#[derive(Debug, Default)]
-struct Counters {
-    hits: AtomicU64,
-    stale: AtomicU64,
-    misses: AtomicU64,
-    refreshed: AtomicU64,
-}
+    async fn close(&mut self) -> Result<(), F::Error> {
+        self.refreshes.get_mut().unwrap_or_else(PoisonError::into_inner).shutdown().await;
+        match Arc::get_mut(&mut self.function) {
+            Some(function) => function.close().await,
+            None => Ok(()),
+        }
+    }
 
-/// Where answers came from. All calls that were answered or tried to be: `hits + stale + misses`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheCounts {
-    /// From the cache.
-    pub hits: u64,
-    /// From the cache, past their `ttl`.
-    pub stale: u64,
-    /// From the function, or its error.
-    pub misses: u64,
-    /// Stale answers that were replaced in the background.
-    pub refreshed: u64,
-}
-
-impl CacheGauge {
-    /// The counts so far.
-    #[must_use]
-    pub fn counts(&self) -> CacheCounts {
-        let Counters { hits, stale, misses, refreshed } = &*self.counters;
-        let [hits, stale, misses, refreshed] =
-            [hits, stale, misses, refreshed].map(|counter| counter.load(Ordering::Relaxed));
-        CacheCounts { hits, stale, misses, refreshed }
+    fn cancellation(&self) -> Cancellation {
+        self.function.cancellation()
     }
 }
 
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-impl<I, K: Key, F: AsyncFunction<I>> fmt::Debug for Cached<I, K, F> {
+impl<I, K: Key, F, O> fmt::Debug for Cached<I, K, F, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cached").field("counts", &self.gauge().counts()).finish_non_exhaustive()
+        f.debug_struct("Cached").field("cache", &self.cache).finish_non_exhaustive()
     }
 }

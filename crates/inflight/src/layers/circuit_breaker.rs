@@ -96,6 +96,10 @@ impl<I: Send, F: AsyncFunction<I>> AsyncFunction<I> for CircuitBreaker<F, F::Err
         result.map_err(BreakerError::Call)
     }
 
+    fn known(&self, input: &I) -> Option<F::Output> {
+        self.function.known(input)
+    }
+
     async fn open(&mut self) -> Result<(), Self::Error> {
         self.function.open().await.map_err(BreakerError::Call)
     }

@@ -2,62 +2,74 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use inflight_core::Time;
 use tokio::time::timeout;
 
+use super::latencies::Latencies;
+use crate::batch::{BatchFunction, BatchResult};
+use crate::clock::Clock;
+use crate::destination::Destination;
 use crate::function::{AsyncFunction, Cancellation};
-
-/// Hedges that may be saved up while calls are fast.
-const RESERVE: u64 = 10;
-/// What a hedge costs; a call earns `per_mille` of them.
-const PRICE: u64 = 1_000;
 
 /// When a [`hedged`] function makes a second call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HedgeOptions {
-    /// How long the first call may take before. Take it from the body of the distribution, such as four times the median but no more
-    /// than the 95th percentile: a high percentile is itself a stall.
-    pub delay: Duration,
-    /// Hedges earned by 1,000 calls: `20` is two percent more calls at most. Up to 10 are saved up. Zero: none.
-    pub per_mille: u32,
+pub enum HedgeDelay {
+    /// When the first takes longer than nearly all of the latest 512 calls did: their 98th percentile, but no longer than eight times
+    /// their median, since a high percentile may itself be a stall. It is at least their 95th percentile, so that at most one call
+    /// in 20 is made twice, and at least twice the median, because a call that takes a little longer than most is not stuck. The
+    /// first 100 calls are only watched.
+    Adaptive,
+    /// When the first takes longer than this.
+    Fixed(Duration),
 }
 
-/// An [`AsyncFunction`] that calls `function` again when the answer takes longer than the delay; the first good answer wins, and the
+/// An [`AsyncFunction`] or [`BatchFunction`] that calls `function` again when the answer takes long; the first good answer wins, and the
 /// other call is dropped.
 ///
 /// **Only for calls that may be made twice.** Reading is; "add one" is not. The two overlap, under any order: what must not happen at
 /// the same time for one key must not be hedged.
 ///
+/// The second call is an [`Extra`](crate::Extra) of the `destination`: it takes a token of the budget that retries live from, and there is
+/// none while the destination's limit is reached or shrinking, its rate is used up, or its breaker is not closed. So where the service is
+/// overloaded, which a second call would make worse, none is made.
+///
 /// An error before the delay is the answer: to try again is what retries are for. After it the other call still has its chance, and if
-/// both fail the later error counts. The second call helps where the first had bad luck (a lost packet, a slow replica), not where the
-/// service is overloaded; the budget bounds the harm. Hedges come on top of the operator's `concurrency`, and so does a loser that
-/// cannot be stopped ([`Cancellation::Wait`]).
+/// both fail the later error counts. A loser that cannot be stopped ([`Cancellation::Wait`]) counts as on the wire no more.
 ///
 /// ```
-/// use std::time::Duration;
-/// use inflight::layers::{HedgeOptions, hedged};
+/// use inflight::layers::{HedgeDelay, hedged};
+/// use inflight::{Concurrency, Destination, DestinationOptions, Options};
 ///
+/// let users = Destination::new(DestinationOptions::new(Concurrency::Fixed(100)))?;
 /// let lookup = |id: u64| async move { Ok::<_, std::io::Error>(format!("user {id}")) };
-/// let lookup = hedged(lookup, HedgeOptions { delay: Duration::from_millis(40), per_mille: 20 });
+/// let lookup = hedged(lookup, HedgeDelay::Adaptive, users.clone());
+/// let options = Options::<u64, String, std::io::Error>::new().destination(users);
 /// let gauge = lookup.gauge();                     // can be read while the stream runs
 /// assert_eq!(gauge.counts().hedges, 0);
+/// # drop(options);
+/// # Ok::<(), inflight::ConfigError>(())
 /// ```
 ///
 /// # Cancel safety
 /// A call that is given up drops both calls.
-pub fn hedged<F>(function: F, options: HedgeOptions) -> Hedged<F> {
-    Hedged { function, options, gauge: HedgeGauge { counters: Arc::default() } }
+pub fn hedged<F>(function: F, delay: HedgeDelay, destination: Destination) -> Hedged<F> {
+    let (clock, gauge) = (Clock::start(), HedgeGauge { counters: Arc::default() });
+    Hedged { function, delay, destination, clock, latencies: Mutex::default(), gauge }
 }
 
 /// See [`hedged`].
 #[derive(Debug)]
 pub struct Hedged<F> {
     function: F,
-    options: HedgeOptions,
+    delay: HedgeDelay,
+    destination: Destination,
+    clock: Clock,
+    latencies: Mutex<Latencies>,
     gauge: HedgeGauge,
 }
 
@@ -67,31 +79,93 @@ impl<F> Hedged<F> {
     pub fn gauge(&self) -> HedgeGauge {
         self.gauge.clone()
     }
+
+    async fn race<O, E, Call: Future<Output = Result<O, E>>>(&self, call: impl Fn() -> Call) -> Result<O, E> {
+        let counters = &*self.gauge.counters;
+        counters.calls.fetch_add(1, Ordering::Relaxed);
+        let _watch = Watch { latencies: &self.latencies, clock: &self.clock, since: self.clock.now() };
+        let mut first = pin!(call());
+        let delay = match self.delay {
+            HedgeDelay::Fixed(delay) => Some(delay),
+            HedgeDelay::Adaptive => lock(&self.latencies).delay(),
+        };
+        let Some(delay) = delay else { return first.await };
+        if let Ok(result) = timeout(delay, first.as_mut()).await {
+            return result;
+        }
+        let Some(_extra) = self.destination.extra() else { return first.await };
+        counters.hedges.fetch_add(1, Ordering::Relaxed);
+        let second = pin!(call());
+        let (winner, result) = first_good([first, second]).await;
+        counters.won.fetch_add(winner as u64, Ordering::Relaxed);
+        result
+    }
+}
+
+/// Notes how long a call took when it is dropped: where another has won or it was given up, it took that long at least.
+struct Watch<'a> {
+    latencies: &'a Mutex<Latencies>,
+    clock: &'a Clock,
+    since: Time,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        lock(self.latencies).note(self.clock.now().since(self.since));
+    }
+}
+
+fn lock(latencies: &Mutex<Latencies>) -> std::sync::MutexGuard<'_, Latencies> {
+    latencies.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<I, F> AsyncFunction<I> for Hedged<F>
 where
-    I: Clone + Send,
+    I: Clone + Send + Sync,
     F: AsyncFunction<I>,
 {
     type Output = F::Output;
     type Error = F::Error;
 
     async fn invoke(&self, input: I) -> Result<F::Output, F::Error> {
-        let counters = &*self.gauge.counters;
-        counters.earn(self.options.per_mille);
-        let call = |input| self.function.invoke(input);
-        let mut first = pin!(call(input.clone()));
-        if let Ok(result) = timeout(self.options.delay, first.as_mut()).await {
-            return result;
-        }
-        if !counters.spend() {
-            return first.await;
-        }
-        let second = pin!(call(input));
-        let (winner, result) = first_good([first, second]).await;
-        counters.won.fetch_add(winner as u64, Ordering::Relaxed);
-        result
+        self.race(|| self.function.invoke(input.clone())).await
+    }
+
+    fn known(&self, input: &I) -> Option<F::Output> {
+        self.function.known(input)
+    }
+
+    async fn open(&mut self) -> Result<(), F::Error> {
+        self.function.open().await
+    }
+
+    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
+        self.function.timeout(input)
+    }
+
+    async fn close(&mut self) -> Result<(), F::Error> {
+        self.function.close().await
+    }
+
+    fn cancellation(&self) -> Cancellation {
+        self.function.cancellation()
+    }
+}
+
+impl<I, F> BatchFunction<I> for Hedged<F>
+where
+    I: Clone + Send + Sync,
+    F: BatchFunction<I>,
+{
+    type Output = F::Output;
+    type Error = F::Error;
+
+    async fn invoke(&self, inputs: Vec<I>) -> BatchResult<F::Output, F::Error> {
+        self.race(|| self.function.invoke(inputs.clone())).await
+    }
+
+    fn known(&self, input: &I) -> Option<F::Output> {
+        self.function.known(input)
     }
 
     async fn open(&mut self) -> Result<(), F::Error> {
@@ -137,8 +211,6 @@ pub struct HedgeGauge {
 
 #[derive(Debug, Default)]
 struct Counters {
-    /// In thousandths of a hedge.
-    budget: AtomicU64,
     calls: AtomicU64,
     hedges: AtomicU64,
     won: AtomicU64,
@@ -162,21 +234,5 @@ impl HedgeGauge {
         let Counters { calls, hedges, won, .. } = &*self.counters;
         let [calls, hedges, won] = [calls, hedges, won].map(|counter| counter.load(Ordering::Relaxed));
         HedgeCounts { calls, hedges, won }
-    }
-}
-
-impl Counters {
-    fn earn(&self, per_mille: u32) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let more = |budget: u64| Some((budget + u64::from(per_mille)).min(RESERVE * PRICE));
-        // It always succeeds.
-        let _ = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-    }
-
-    fn spend(&self) -> bool {
-        let less = |budget: u64| budget.checked_sub(PRICE);
-        let enough = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
-        self.hedges.fetch_add(u64::from(enough), Ordering::Relaxed);
-        enough
     }
 }

@@ -67,6 +67,10 @@ impl<I: Send, F: AsyncFunction<I>> AsyncFunction<I> for RateLimited<F> {
         self.function.invoke(input).await
     }
 
+    fn known(&self, input: &I) -> Option<F::Output> {
+        self.function.known(input)
+    }
+
     async fn open(&mut self) -> Result<(), F::Error> {
         self.function.open().await
     }

@@ -1,24 +1,29 @@
 //! Calls of one key at the same time become one call.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::oneshot::{self, Receiver, Sender};
+use std::iter::once;
 
 use super::Key;
-use crate::function::{AsyncFunction, Cancellation};
+use super::flights::{Flights, Lead, News, Role};
+use super::mailbox::Mailbox;
+use crate::batch::{BatchFunction, BatchResult};
+use crate::function::{AsyncFunction, Cancellation, Function};
 
-/// An [`AsyncFunction`] that calls `function` for one record of a key at a time; records of the same key that come meanwhile share its
-/// answer, or its error. (What is large, or cannot be cloned, is shared as an `Arc`.)
+/// An [`AsyncFunction`] or [`BatchFunction`] that calls `function` for one record of a key at a time; records of the same key that come
+/// meanwhile, or are in the same batch, share its answer. (What is large, or cannot be cloned, is shared as an `Arc`.)
 ///
 /// The key must tell apart everything the answer depends on: of two records that differ elsewhere, one gets the other's answer.
 /// And a shared answer may be a little older than the record: its call began before.
 ///
+/// An error is shared by those who were there when the call began. Those who came later make one call for them all, since the trouble may
+/// be over by now.
+///
 /// Each record keeps its own clocks. When the one whose call is on the wire runs out of time, the call ends with it, and the record
 /// that came last makes a call of its own: it has the most time left. (If the next in line did, then behind a call that hangs each
 /// would have only as long as it came after the one before, and none might ever finish.)
+///
+/// A batch asks for those of its keys that are not on the wire, then waits for the others. It never has more than one call on the wire,
+/// and waits only for calls that wait for nobody, so batches cannot wait for each other in a circle.
 ///
 /// A call makes progress when the future of the record that makes it is polled. The operator polls all of them.
 ///
@@ -45,22 +50,39 @@ use crate::function::{AsyncFunction, Cancellation};
 /// # Cancel safety
 /// A record that is given up takes nothing with it: either it waited for another's call, or its call is taken over as told above. So
 /// it is when a call panics: the next one is then made, and may panic for itself.
-pub fn single_flight<I, K, F>(function: F, key: impl Fn(&I) -> K + Send + Sync + 'static) -> SingleFlight<I, K, F>
+pub fn single_flight<I, K, F, Shape>(
+    function: F,
+    key: impl Fn(&I) -> K + Send + Sync + 'static,
+) -> SingleFlight<I, K, F, F::Output, F::Error>
 where
     K: Key,
-    F: AsyncFunction<I>,
+    F: Function<I, Shape>,
 {
-    SingleFlight { function, key: Box::new(key), flights: Arc::new(Flights(Mutex::default())) }
+    SingleFlight { function, key: Box::new(key), flights: Flights::new() }
 }
 
 /// See [`single_flight`].
-pub struct SingleFlight<I, K: Key, F: AsyncFunction<I>> {
+pub struct SingleFlight<I, K: Key, F, O, E> {
     function: F,
     key: Box<dyn Fn(&I) -> K + Send + Sync>,
-    flights: Arc<Flights<K, Result<F::Output, F::Error>>>,
+    flights: Flights<K, O, E>,
 }
 
-impl<I, K, F> AsyncFunction<I> for SingleFlight<I, K, F>
+impl<I, K: Key, F, O, E> SingleFlight<I, K, F, O, E> {
+    /// Joins the calls of others that have these flights, which may be on other threads.
+    #[must_use]
+    pub fn sharing(self, flights: &Flights<K, O, E>) -> Self {
+        Self { flights: flights.clone(), ..self }
+    }
+
+    /// The keys on the wire, to be shared or counted.
+    #[must_use]
+    pub fn flights(&self) -> Flights<K, O, E> {
+        self.flights.clone()
+    }
+}
+
+impl<I, K, F> AsyncFunction<I> for SingleFlight<I, K, F, F::Output, F::Error>
 where
     I: Send + 'static,
     K: Key,
@@ -70,21 +92,28 @@ where
     type Error = F::Error;
 
     async fn invoke(&self, input: I) -> Result<F::Output, F::Error> {
+        let mailbox = Mailbox::new();
         let key = (self.key)(&input);
+        let mut role = self.flights.board(once(key.clone()), &mailbox).pop();
         let lead = loop {
-            match self.flights.join(key.clone()) {
-                Role::Lead(lead) => break lead,
-                Role::Follow(news) => match news.await {
-                    Ok(News::Landed(result)) => return result,
-                    Ok(News::TakeOver(lead)) => break lead,
-                    // Sharing the result panicked half-way.
-                    Err(_) => {}
-                },
+            if let Some(Role::Lead(lead)) = role.take() {
+                break lead;
+            }
+            for (place, news) in mailbox.letters().await {
+                match news {
+                    Some(News::Landed(result)) => return result,
+                    Some(News::TakeOver(lead)) => role = Some(Role::Lead(lead)),
+                    None => role = self.flights.board_again(key.clone(), place, &mailbox).map(Role::Lead),
+                }
             }
         };
         let result = self.function.invoke(input).await;
         lead.land(&result);
         result
+    }
+
+    fn known(&self, input: &I) -> Option<F::Output> {
+        self.function.known(input)
     }
 
     async fn open(&mut self) -> Result<(), F::Error> {
@@ -104,93 +133,106 @@ where
     }
 }
 
-/// The calls on the wire, each with the records that wait for it, in the order they came.
-struct Flights<K: Key, T>(Mutex<HashMap<K, Vec<Sender<News<K, T>>>>>);
+impl<I, K, F> BatchFunction<I> for SingleFlight<I, K, F, F::Output, F::Error>
+where
+    I: Clone + Send + Sync + 'static,
+    K: Key,
+    F: BatchFunction<I, Output: Clone>,
+{
+    type Output = F::Output;
+    type Error = F::Error;
 
-/// What a record does about a key.
-enum Role<K: Key, T> {
-    Lead(Lead<K, T>),
-    Follow(Receiver<News<K, T>>),
-}
-
-/// What followers are told.
-enum News<K: Key, T> {
-    Landed(T),
-    TakeOver(Lead<K, T>),
-}
-
-/// Held by the one who makes the call. If it is dropped before the call has landed, be it on its way to another, the next one gets it.
-struct Lead<K: Key, T> {
-    flights: Arc<Flights<K, T>>,
-    /// None: the call has landed, or another has taken over.
-    key: Option<K>,
-}
-
-impl<K: Key, T> Flights<K, T> {
-    fn join(self: &Arc<Self>, key: K) -> Role<K, T> {
-        match self.followers().entry(key) {
-            Entry::Occupied(flight) => {
-                let followers = flight.into_mut();
-                if followers.len() == followers.capacity() {
-                    // Before it grows, those that were given up leave.
-                    followers.retain(|follower| !follower.is_closed());
+    async fn invoke(&self, inputs: Vec<I>) -> BatchResult<F::Output, F::Error> {
+        let mailbox = Mailbox::new();
+        let roles = self.flights.board(inputs.iter().map(&self.key), &mailbox);
+        let mut results: Vec<Option<Result<F::Output, F::Error>>> = inputs.iter().map(|_| None).collect();
+        let (mut led, mut same, mut waiting) = (Vec::with_capacity(roles.len()), Vec::new(), 0);
+        for (place, role) in roles.into_iter().enumerate() {
+            match role {
+                Role::Lead(lead) => led.push((place, lead)),
+                Role::Same(first) => same.push((place, first)),
+                Role::Follow => waiting += 1,
+            }
+        }
+        loop {
+            if !led.is_empty() && !self.call(&inputs, std::mem::take(&mut led), &mut results).await {
+                return Ok(Vec::new());
+            }
+            if waiting == 0 {
+                break;
+            }
+            for (place, news) in mailbox.letters().await {
+                let lead = match news {
+                    Some(News::Landed(result)) => {
+                        results[place] = Some(result);
+                        waiting -= 1;
+                        continue;
+                    }
+                    Some(News::TakeOver(lead)) => Some(lead),
+                    None => self.flights.board_again((self.key)(&inputs[place]), place, &mailbox),
+                };
+                if let Some(lead) = lead {
+                    led.push((place, lead));
+                    waiting -= 1;
                 }
-                let (sender, receiver) = oneshot::channel();
-                followers.push(sender);
-                Role::Follow(receiver)
-            }
-            Entry::Vacant(flight) => {
-                let key = Some(flight.key().clone());
-                flight.insert(Vec::new());
-                Role::Lead(Lead { flights: Arc::clone(self), key })
             }
         }
-    }
-
-    /// Who came last. The flight is over when there is nobody.
-    fn heir(&self, key: &K) -> Option<Sender<News<K, T>>> {
-        let mut flights = self.followers();
-        let followers = flights.get_mut(key)?;
-        let heir = followers.pop();
-        if heir.is_none() {
-            flights.remove(key);
+        for (place, first) in same {
+            results[place] = results[first].clone();
         }
-        heir
+        Ok(results.into_iter().flatten().collect())
     }
 
-    fn followers(&self) -> MutexGuard<'_, HashMap<K, Vec<Sender<News<K, T>>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self, input: &I) -> Option<F::Output> {
+        self.function.known(input)
+    }
+
+    async fn open(&mut self) -> Result<(), F::Error> {
+        self.function.open().await
+    }
+
+    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
+        self.function.timeout(input)
+    }
+
+    async fn close(&mut self) -> Result<(), F::Error> {
+        self.function.close().await
+    }
+
+    fn cancellation(&self) -> Cancellation {
+        self.function.cancellation()
     }
 }
 
-impl<K: Key, T: Clone> Lead<K, T> {
-    /// Ends the flight: who comes from now on starts another.
-    fn land(mut self, result: &T) {
-        let followers = self.key.take().and_then(|key| self.flights.followers().remove(&key));
-        for follower in followers.into_iter().flatten() {
-            // It may have been given up.
-            drop(follower.send(News::Landed(result.clone())));
+impl<I, K, F> SingleFlight<I, K, F, F::Output, F::Error>
+where
+    I: Clone + Send + Sync + 'static,
+    K: Key,
+    F: BatchFunction<I, Output: Clone>,
+{
+    /// Asks for the keys that are led; false when it cannot be told which answer is whose.
+    async fn call(
+        &self,
+        inputs: &[I],
+        led: Vec<(usize, Lead<K, F::Output, F::Error>)>,
+        results: &mut [Option<Result<F::Output, F::Error>>],
+    ) -> bool {
+        let asked = led.iter().map(|(place, _)| inputs[*place].clone()).collect();
+        let answers = match self.function.invoke(asked).await {
+            Ok(answers) if answers.len() == led.len() => answers,
+            Ok(_) => return false,
+            Err(error) => led.iter().map(|_| Err(error.clone())).collect(),
+        };
+        for ((place, lead), answer) in led.into_iter().zip(answers) {
+            lead.land(&answer);
+            results[place] = Some(answer);
         }
+        true
     }
 }
 
-impl<K: Key, T> Drop for Lead<K, T> {
-    fn drop(&mut self) {
-        while let Some(key) = self.key.take() {
-            let Some(heir) = self.flights.heir(&key) else { return };
-            let lead = Self { flights: Arc::clone(&self.flights), key: Some(key) };
-            // An heir that was given up refuses.
-            if let Err(News::TakeOver(mut refused)) = heir.send(News::TakeOver(lead)) {
-                self.key = refused.key.take();
-            }
-        }
-    }
-}
-
-impl<I, K: Key, F: AsyncFunction<I>> fmt::Debug for SingleFlight<I, K, F> {
+impl<I, K: Key, F, O, E> fmt::Debug for SingleFlight<I, K, F, O, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flights = self.flights.followers();
-        let waiting: usize = flights.values().map(Vec::len).sum();
-        f.debug_struct("SingleFlight").field("calls", &flights.len()).field("waiting", &waiting).finish_non_exhaustive()
+        f.debug_struct("SingleFlight").field("flights", &self.flights).finish_non_exhaustive()
     }
 }

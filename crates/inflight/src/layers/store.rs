@@ -5,7 +5,7 @@ use std::time::Duration;
 use inflight_core::Time;
 
 use super::Key;
-use super::cached::CacheOptions;
+use super::cache::CacheOptions;
 
 /// A bounded cache from elsewhere, which knows what is used often; here it learns what is old.
 pub(crate) struct Store<K, O> {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use inflight::layers::{
-    BreakerError, BreakerOptions, CacheOptions, HedgeOptions, RateLimit, cached, circuit_breaker, hedged, rate_limited,
+    BreakerError, BreakerOptions, CacheOptions, HedgeDelay, RateLimit, cached, circuit_breaker, hedged, rate_limited,
     single_flight,
 };
 use inflight::{AsyncFunction, AsyncStreamExt, Cancellation, Failure, Options, spawned};
 
+use crate::hedged::allows;
 use crate::service::ms;
 
 /// Tells what is done with it; never answers.
@@ -55,7 +56,7 @@ impl AsyncFunction<u64> for Lookup {
     }
 }
 
-const HEDGE: HedgeOptions = HedgeOptions { delay: Duration::from_secs(3_600), per_mille: 10 };
+const HEDGE: HedgeDelay = HedgeDelay::Fixed(Duration::from_secs(3_600));
 const RATE: RateLimit = RateLimit { per_second: 100, burst: 10 };
 
 fn cache() -> CacheOptions<u64> {
@@ -89,13 +90,13 @@ async fn every_layer_lets_life_cycle_timeout_and_cancellation_through() {
     goes_through(|lookup| single_flight(lookup, |id: &u64| *id), |error| error).await;
     goes_through(|lookup| rate_limited(lookup, RATE), |error| error).await;
     goes_through(|lookup| circuit_breaker(lookup, BreakerOptions::default()), BreakerError::Call).await;
-    goes_through(|lookup| hedged(lookup, HEDGE), |error| error).await;
+    goes_through(|lookup| hedged(lookup, HEDGE, allows(10)), |error| error).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_of_them_together_do() {
     let all = |lookup| {
-        let lookup = circuit_breaker(hedged(lookup, HEDGE), BreakerOptions::default());
+        let lookup = circuit_breaker(hedged(lookup, HEDGE, allows(10)), BreakerOptions::default());
         let lookup = single_flight(rate_limited(lookup, RATE), |id: &u64| *id);
         cached(lookup, |id: &u64| *id, cache())
     };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
+mod batches;
 mod cached;
 mod circuit_breaker;
 mod forwarding;

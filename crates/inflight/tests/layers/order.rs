@@ -5,11 +5,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use inflight::AsyncFunction;
 use inflight::layers::{
-    BreakerOptions, BreakerState, CacheOptions, HedgeOptions, RateLimit, cached, circuit_breaker, hedged, rate_limited,
+    BreakerOptions, BreakerState, CacheOptions, HedgeDelay, RateLimit, cached, circuit_breaker, hedged, rate_limited,
     single_flight,
 };
 use tokio::time::{Instant, advance, sleep, timeout};
 
+use crate::hedged::allows;
 use crate::service::{Service, ms};
 
 const SLOW: RateLimit = RateLimit { per_second: 1, burst: 1 };
@@ -109,14 +110,14 @@ async fn a_breaker_inside_a_rate_limit_does_not_take_the_line_for_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_hedge_inside_a_rate_limit_does_not_take_the_line_for_slowness() {
     let service = Service::default();
-    let options = HedgeOptions { delay: ms(40), per_mille: 1_000 };
-    let hedge = hedged(lookup(&service), options);
+    let delay = HedgeDelay::Fixed(ms(40));
+    let hedge = hedged(lookup(&service), delay, allows(100));
     let gauge = hedge.gauge();
     let right = rate_limited(hedge, SLOW);
     join_all((0..5).map(|id| right.invoke(id))).await;
     assert_eq!(gauge.counts().hedges, 0);
 
-    let wrong = hedged(rate_limited(lookup(&service), SLOW), options);
+    let wrong = hedged(rate_limited(lookup(&service), SLOW), delay, allows(100));
     join_all((0..5).map(|id| wrong.invoke(id))).await;
     assert_eq!(wrong.gauge().counts().hedges, 4);
 }
@@ -134,13 +135,13 @@ async fn a_breaker_outside_a_hedge_does_not_take_the_loser_for_a_failure() {
             }
         }
     };
-    let options = HedgeOptions { delay: ms(40), per_mille: 1_000 };
-    let right = circuit_breaker(hedged(slow_at_first(), options), TRIPS_EASILY);
+    let delay = HedgeDelay::Fixed(ms(40));
+    let right = circuit_breaker(hedged(slow_at_first(), delay, allows(100)), TRIPS_EASILY);
     assert_eq!(right.invoke(7).await, Ok(7));
     assert_eq!(right.gauge().state(), BreakerState::Closed);
 
     let breaker = circuit_breaker(slow_at_first(), TRIPS_EASILY);
     let gauge = breaker.gauge();
-    assert_eq!(hedged(breaker, options).invoke(7).await, Ok(7));
+    assert_eq!(hedged(breaker, delay, allows(100)).invoke(7).await, Ok(7));
     assert_eq!(gauge.state(), BreakerState::Open);
 }
