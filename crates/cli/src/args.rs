@@ -22,6 +22,7 @@ Examples:
   inflight check flights.yaml                 is the file right? (reads and writes no data)
   inflight explain flights.yaml               what would be done, with all defaults filled in
   inflight run flights.yaml                   do it
+  inflight replay dead.jsonl flights.yaml     once more for the records that were given up
   inflight run flights.yaml | head -3         progress goes to standard error, so pipes stay clean";
 
 /// The commands.
@@ -34,6 +35,13 @@ pub enum Command {
     /// complete.
     #[command(after_help = format!("{RUN_HELP}\n\n{EXIT_CODES}"))]
     Run(Box<RunArgs>),
+    /// Send the records of dead letters through a pipeline again.
+    ///
+    /// Reads a file of dead letters instead of the source that the pipeline names. A record that gets through goes to the
+    /// sink, behind what is there; one that fails again is a dead letter again, and its story goes on. If that file is where
+    /// the pipeline writes its dead letters, it has only those in the end.
+    #[command(after_help = format!("{REPLAY_HELP}\n\n{EXIT_CODES}"))]
+    Replay(Box<ReplayArgs>),
     /// Check pipeline files without touching data: shows each error with its place.
     Check {
         /// The pipeline files.
@@ -114,10 +122,31 @@ Examples:
   inflight run flights.yaml --checkpoint state            go on after a crash where the last checkpoint left off
   inflight run flights.yaml --hosts hosts.txt --process 1 the second of several processes that share the work";
 
+const REPLAY_HELP: &str = "\
+Files are appended to, and until the end they stay as they were; a replay that is interrupted is simply done again.
+The checkpoints of the pipeline are left alone; --checkpoint gives the replay a folder of its own.
+
+Examples:
+  inflight replay dead.jsonl flights.yaml                  all of them
+  grep unavailable dead.jsonl > some.jsonl
+  inflight replay some.jsonl flights.yaml                  those that a look-up could not be reached for
+  inflight replay dead.jsonl flights.yaml --sink -         to standard output";
+
 const SCHEMA_HELP: &str = "\
 For the YAML language server, write the schema to a file and name it in the first line of a pipeline:
   inflight schema > inflight.schema.json
   # yaml-language-server: $schema=inflight.schema.json";
+
+/// What `replay` takes.
+#[derive(Debug, Args)]
+#[command(mut_arg("source", |source| source.hide(true)), mut_arg("limit", |limit| limit.hide(true)))]
+pub struct ReplayArgs {
+    /// The dead letters: JSON lines or CSV, as its name tells.
+    pub dead_letters: PathBuf,
+    /// As for `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
 
 /// What `run` takes.
 #[derive(Debug, Args)]

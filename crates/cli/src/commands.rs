@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::explain::explain;
 use crate::file::LoadError;
 use crate::pipeline::Pipeline;
+use crate::replay::replay;
 use crate::run::{RunOptions, run};
 use crate::schema::schema;
 use crate::setup::{Build, set_up};
@@ -35,7 +36,8 @@ pub fn main() -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(args) => run_pipeline(*args),
+        Command::Run(args) => run_pipeline(&args, |pipeline| change(pipeline, &args)),
+        Command::Replay(args) => run_pipeline(&args.run, |pipeline| replay(pipeline, &args)),
         Command::Check { files } => {
             // All of them, even after one that is wrong.
             let right = files.iter().filter(|file| checked(file)).count();
@@ -78,9 +80,10 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn run_pipeline(args: RunArgs) -> anyhow::Result<ExitCode> {
+/// Runs a pipeline as the command line changes it.
+fn run_pipeline(args: &RunArgs, change: impl FnOnce(&mut Pipeline) -> Result<(), String>) -> anyhow::Result<ExitCode> {
     let mut pipeline = Pipeline::load(&args.file)?;
-    if let Err(wrong) = change(&mut pipeline, &args) {
+    if let Err(wrong) = change(&mut pipeline) {
         report(&anyhow::anyhow!(pipeline.secrets.hide(&wrong)));
         return Ok(Exit::Usage.into());
     }
@@ -94,7 +97,7 @@ fn run_pipeline(args: RunArgs) -> anyhow::Result<ExitCode> {
         strict: args.strict,
         drain_limit: args.drain_limit.0,
         from_scratch: args.from_scratch,
-        accept: args.accept,
+        accept: args.accept.clone(),
     };
     let secrets = pipeline.secrets.clone();
     run(pipeline, options).map_err(|error| anyhow::anyhow!(secrets.hide(&format!("{error:#}"))))

@@ -24,6 +24,7 @@ pub mod file;
 pub mod number_or;
 pub mod pipeline;
 pub mod progress;
+mod replay;
 pub mod run;
 pub mod schema;
 pub mod setup;

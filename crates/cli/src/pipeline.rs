@@ -41,6 +41,8 @@ pub struct Pipeline {
     pub folder: PathBuf,
     /// Where records come from; the path `-` is standard input.
     pub source: FileSourceConfig,
+    /// Its records are dead letters, and what is wanted are the records in them.
+    pub replays: bool,
     /// The database to build when it is missing.
     pub setup: Option<SqliteSetup>,
     /// The look-ups, in the order of the file: the order in which results stand in a record.
@@ -103,6 +105,7 @@ impl Pipeline {
         let mut pipeline = Self {
             name: document.name.clone(),
             source: sections.source.into_config(),
+            replays: false,
             setup: sections.setup.map(|Setup::Sqlite(config)| config),
             steps: steps.into_iter().flatten().collect(),
             stages,
@@ -122,10 +125,12 @@ impl Pipeline {
         if faults.is_empty() { Ok(pipeline) } else { Err(document.faults(faults)) }
     }
 
-    /// Whether the sink writes the file that the source reads.
+    /// Whether the sink writes the file that the source reads. A replay may write dead letters where it reads them: until
+    /// it ends they stay there.
     pub fn overwrites_its_source(&self) -> bool {
         let read = self.source.paths.iter().chain([&self.source.path]);
-        let written = [Some(&self.sink), self.dead_letter.as_ref()].into_iter().flatten().filter_map(Sink::path);
+        let dead_letter = self.dead_letter.as_ref().filter(|_| !self.replays);
+        let written = [Some(&self.sink), dead_letter].into_iter().flatten().filter_map(Sink::path);
         let written: Vec<&Path> = written.filter(|path| *path != Path::new(STANDARD)).collect();
         read.into_iter().any(|path| written.contains(&path.as_path()))
     }

@@ -102,7 +102,9 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
         quiet: options.quiet,
         began,
     };
-    let whole = workers.run(first) && stop.failure().is_none();
+    // A replay that was interrupted has not come to its letters' end: they have to stay.
+    let broken = || pipeline.replays && pipeline.checkpoint.is_none() && stop.is_draining();
+    let whole = workers.run(first) && stop.failure().is_none() && !broken();
     let written = writing.as_ref().map(|writing| writing.end(whole, &stop));
     drop(progress);
     // A reader that waits for input, or a call that hangs, must not hold up the end.
@@ -213,7 +215,7 @@ impl Ending<'_> {
             // Others have read too, and nobody has told what; but all that was read is done.
             self.tally.read_in_all(self.tally.counts().done());
         }
-        self.tally.summary()
+        Summary { replays: self.pipeline.replays, ..self.tally.summary() }
     }
 
     /// How a run ended that did not fail.

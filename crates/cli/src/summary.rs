@@ -6,6 +6,8 @@ use std::time::Duration;
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
+    /// What was read are dead letters.
+    pub replays: bool,
     /// Records read from the source.
     pub records_in: u64,
     /// Records written to the sink.
@@ -74,13 +76,14 @@ impl fmt::Display for Summary {
     /// A few lines and a table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (read, written) = (grouped(self.records_in), grouped(self.records_out));
-        write!(f, "{read} records in, {written} out in {}", short(self.elapsed))?;
+        let (what, again) = if self.replays { ("dead letters", " again") } else { ("records", "") };
+        write!(f, "{read} {what} in, {written} out in {}", short(self.elapsed))?;
         writeln!(f, " ({} records/s)", grouped(per_second(self.records_out, self.elapsed)))?;
         if self.dropped > 0 {
             writeln!(f, "{} dropped, as the pipeline says", grouped(self.dropped))?;
         }
         if self.dead_lettered > 0 {
-            writeln!(f, "{} in the dead letters", grouped(self.dead_lettered))?;
+            writeln!(f, "{} in the dead letters{again}", grouped(self.dead_lettered))?;
         }
         if !self.steps.is_empty() {
             writeln!(f)?;

@@ -20,7 +20,7 @@ pub(super) struct Columns {
 impl Columns {
     /// Those that the keys of a pipeline read; none for other sources than CSV.
     pub(super) fn needed(pipeline: &Pipeline) -> Self {
-        if !matches!(pipeline.source.format(), Ok(Format::Csv)) {
+        if pipeline.replays || !matches!(pipeline.source.format(), Ok(Format::Csv)) {
             return Self::default();
         }
         let of_a_step = |name: &String| pipeline.steps.iter().any(|step| step.name == *name);

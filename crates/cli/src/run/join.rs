@@ -194,7 +194,8 @@ mod tests {
         assert!(letter["failed_at"].take().as_str().is_some_and(|time| time.ends_with('Z')));
         let story = json!({
             "source": null, "record_number": 7, "read_at": "1970-01-01T00:00:00.000Z", "failed_at": null, "step": "user",
-            "key": { "id": 1 }, "failure": "panic", "error": error, "attempts": 2, "elapsed_ms": 30, "found": {},
+            "key": { "id": 1 }, "failure": "panic", "error": error, "attempts": 2, "elapsed_ms": 30, "replays": 0,
+            "attempts_in_all": 2, "before": [], "found": {},
             "record": { "id": 1 }
         });
         assert_eq!(letter, story);

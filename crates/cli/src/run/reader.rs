@@ -11,11 +11,12 @@ use std::time::Instant;
 use std::vec::IntoIter;
 
 use inflight_connectors::file::{FileSource, FileSourceConfig};
-use inflight_connectors::{Position, Record};
+use inflight_connectors::{Position, Record, Source as _};
 use inflight_timely::pipeline::{self, Partition, Produced, Source};
 
 use super::columns::Columns;
 use super::keeper::since_1970_now;
+use super::letter::{self, NoLetter};
 use super::partitions::{Reached, path};
 use super::row::Row;
 use super::stop::Stop;
@@ -34,6 +35,8 @@ pub(super) struct Reading {
     config: FileSourceConfig,
     folder: PathBuf,
     columns: Columns,
+    /// What is read are dead letters.
+    replays: bool,
     /// A partition that was opened before the run, to see that it can be.
     opened: Mutex<Option<(u32, FileSource)>>,
     limit: Limit,
@@ -64,6 +67,7 @@ impl Reading {
             config: pipeline.source.clone(),
             folder: pipeline.folder.clone(),
             columns: Columns::needed(pipeline),
+            replays: pipeline.replays,
             opened: Mutex::new(opened),
             limit: Limit { left, interrupts: pipeline.checkpoint.is_some() },
             alone: pipeline.cluster.is_none(),
@@ -84,7 +88,33 @@ impl Reading {
             batch: Vec::new().into_iter(),
             current: 0,
             reached: BTreeMap::new(),
+            names: BTreeMap::new(),
+            failure: None,
             waiting_since: None,
+        }
+    }
+
+    /// What was read, on its way: of a dead letter the record in it.
+    fn row(&self, partition: u32, number: u64, read_at: u64, read: Record) -> Result<Row, NoLetter> {
+        if !self.replays {
+            return Ok(Row { read_at, ..Row::new(partition, number, read) });
+        }
+        let (record, past) = letter::open(read)?;
+        Ok(Row { read_at, past: Some(Box::new(past)), ..Row::new(partition, number, record) })
+    }
+
+    /// Where the record of a partition lies that comes next, for people.
+    fn place(&self, partition: &str, position: &Position) -> String {
+        let config = self.config.partition(path(partition, &self.folder));
+        let number = position.record + position.skip + 1;
+        // Lines are only told of where a reader stands: it is read once more.
+        let line = FileSource::open_at(&config, position).and_then(|mut source| {
+            source.read_batch(1, &mut Vec::new())?;
+            Ok(source.position().line)
+        });
+        match line {
+            Ok(line) => format!("{partition}, line {line}, record {number}"),
+            Err(_) => format!("{partition}, record {number}"),
         }
     }
 
@@ -201,6 +231,10 @@ pub(super) struct Intake {
     /// Whose batch it is.
     current: u32,
     reached: BTreeMap<u32, Reached>,
+    /// What the partitions are called.
+    names: BTreeMap<u32, String>,
+    /// What is wrong with what comes next.
+    failure: Option<String>,
     waiting_since: Option<Instant>,
 }
 
@@ -217,6 +251,7 @@ impl Source<Row> for Intake {
             self.reached.insert(partition.index, reached);
         }
         if !is_done {
+            self.names.insert(partition.index, partition.name.clone());
             self.partitions.push_back(partition);
         }
     }
@@ -226,6 +261,9 @@ impl Source<Row> for Intake {
             self.waited();
             return Produced::End;
         }
+        if let Some(failure) = self.failure.take() {
+            return self.fail(failure);
+        }
         while self.batch.len() == 0 {
             if let Some(produced) = self.next_batch() {
                 return produced;
@@ -233,15 +271,14 @@ impl Source<Row> for Intake {
         }
         self.waited();
         let most = self.reading.limit.take(most.min(self.batch.len() as u64));
-        let Some(reached) = self.reached.get_mut(&self.current) else { return Produced::Nothing };
-        let (partition, first) = (self.current, reached.records() + 1);
-        reached.position.skip += most;
-        let records = self.batch.by_ref().take(usize::try_from(most).unwrap_or(usize::MAX));
-        let read_at = u64::try_from(since_1970_now().as_millis()).unwrap_or(u64::MAX);
-        let row = |(number, record)| Row { read_at, ..Row::new(partition, number, record) };
-        let rows: Vec<Row> = (first..).zip(records).map(row).collect();
-        self.reading.gauges.records_in.fetch_add(most, Ordering::Relaxed);
-        self.reading.tally.read(most);
+        let rows = self.rows(most);
+        if rows.is_empty()
+            && let Some(failure) = self.failure.take()
+        {
+            return self.fail(failure);
+        }
+        self.reading.gauges.records_in.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        self.reading.tally.read(rows.len() as u64);
         Produced::Records(rows)
     }
 
@@ -252,6 +289,28 @@ impl Source<Row> for Intake {
 }
 
 impl Intake {
+    /// The next `most` of the batch; fewer before one that is no dead letter and should be.
+    fn rows(&mut self, most: u64) -> Vec<Row> {
+        let Some(reached) = self.reached.get_mut(&self.current) else { return Vec::new() };
+        let read_at = u64::try_from(since_1970_now().as_millis()).unwrap_or(u64::MAX);
+        let mut rows = Vec::with_capacity(usize::try_from(most).unwrap_or_default());
+        for read in self.batch.by_ref().take(usize::try_from(most).unwrap_or(usize::MAX)) {
+            let number = reached.records() + 1;
+            match self.reading.row(self.current, number, read_at, read) {
+                Ok(row) => rows.push(row),
+                Err(unfit) => {
+                    self.failure = Some(format!(
+                        "{}: {unfit}",
+                        self.reading.place(self.names.get(&self.current).map_or("", String::as_str), &reached.position)
+                    ));
+                    break;
+                }
+            }
+            reached.position.skip += 1;
+        }
+        rows
+    }
+
     /// Takes over what the thread has; what there is to say if it is no batch.
     fn next_batch(&mut self) -> Option<Produced<Row>> {
         let batches = match &self.batches {
@@ -349,6 +408,7 @@ mod tests {
             config: FileSourceConfig::new("in.csv"),
             folder: PathBuf::new(),
             columns: Columns::of("in.csv", [("user", "id")]),
+            replays: false,
             opened: Mutex::default(),
             limit: Limit { left: AtomicU64::new(limit), interrupts },
             alone: true,

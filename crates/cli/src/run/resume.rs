@@ -133,7 +133,8 @@ fn output(pipeline: &Pipeline, before: Option<&Checkpoint>) -> String {
         let file = Path::new(&pipeline.name).file_name().unwrap_or_default().to_string_lossy();
         let deciding = [Some(&pipeline.sink), pipeline.dead_letter.as_ref()].into_iter().flatten();
         let table = deciding.filter(|sink| sink.decides()).find_map(Sink::table).unwrap_or_default();
-        pipeline.secrets.hide(&format!("{file} to {table}"))
+        let replaying = if pipeline.replays { ", replayed," } else { "" };
+        pipeline.secrets.hide(&format!("{file}{replaying} to {table}"))
     })
 }
 
@@ -194,8 +195,10 @@ fn open_all(
     }
     let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
     let sources = partitions.iter().map(|partition| partition.name.clone()).collect();
+    let letters = pipeline.replays.then(|| pipeline.source.path.clone());
     let open = move || {
-        writer::open(&records, dead_letters.as_ref(), &states, sources, opened_sinks).map_err(|error| error.to_string())
+        writer::open(&records, dead_letters.as_ref(), &states, sources, opened_sinks, letters.as_deref())
+            .map_err(|error| error.to_string())
     };
     let Some(sinks) = opening::open(stop, open)? else { return Ok(Start::Stopped) };
     let (keeper, restored, told) = match recovered {

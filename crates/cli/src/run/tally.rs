@@ -221,6 +221,7 @@ impl Tally {
         let (counts, elapsed) = (self.counts(), self.start.elapsed());
         let step = |step: &StepTally| step.summary(counts.steps.get(&step.name).copied().unwrap_or_default(), elapsed);
         Summary {
+            replays: false,
             records_in: count(&self.records_in),
             records_out: counts.records_out,
             dropped: counts.dropped,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -48,26 +48,34 @@ pub(super) struct Sinks {
     dead_letters: Option<Box<dyn Sink>>,
     /// What the partitions of the source are called, for the dead letters.
     sources: Vec<String>,
+    records_first: bool,
     partials: Vec<PathBuf>,
 }
 
 /// A sink that was opened before the others, with its key in the pipeline file.
 pub(super) type Opened = (&'static str, Box<dyn Sink>);
 
-/// Opens the sink of a pipeline, and that for its dead letters. Those with a state go on there, the others begin anew.
+/// Opens the sink of a pipeline, and that for its dead letters. Those with a state go on there, the others begin anew. In a
+/// replay of `letters` files begin behind what is in them, but for those letters: what fails again takes their place.
 pub(super) fn open(
     records: &config::Sink,
     dead_letters: Option<&config::Sink>,
     states: &States,
     sources: Vec<String>,
     mut opened: Vec<Opened>,
+    letters: Option<&Path>,
 ) -> Result<Sinks, Error> {
     if let (true, Some(dead_letters)) = (opened.is_empty(), dead_letters) {
         opened = open_together(records, dead_letters, None)?;
     }
     let mut open = |config: &config::Sink, name: &str| match opened.iter().position(|(opened, _)| *opened == name) {
         Some(at) => Ok(opened.swap_remove(at).1),
-        None => open_sink(config, states.get(name).map(String::as_str), None),
+        None => match (config, states.get(name).map(String::as_str), letters) {
+            (config::Sink::File(config), None, Some(letters)) if !is_same(&config.path, letters) => {
+                FileSink::append(config).map(|sink| Box::new(sink) as Box<dyn Sink>)
+            }
+            (config, state, _) => open_sink(config, state, None),
+        },
     };
     let records_sink = open(records, RECORDS)?;
     let dead_letters_sink = dead_letters.map(|config| open(config, DEAD_LETTERS)).transpose()?;
@@ -75,7 +83,21 @@ pub(super) fn open(
         config::Sink::File(config) => partial(config),
         _ => None,
     });
-    Ok(Sinks { records: records_sink, dead_letters: dead_letters_sink, sources, partials: files.collect() })
+    Ok(Sinks {
+        records: records_sink,
+        dead_letters: dead_letters_sink,
+        sources,
+        records_first: letters.is_some(),
+        partials: files.collect(),
+    })
+}
+
+/// Whether both are one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (fs::canonicalize(one), fs::canonicalize(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
 }
 
 /// Opens one sink, to go on from a state or to begin; `epochs` is for those that decide which of them count.
@@ -132,7 +154,7 @@ pub(super) fn start(
     gauges: &Arc<Gauges>,
     tally: &Arc<Tally>,
 ) -> (impl FnOnce(Waker) -> Box<dyn pipeline::Sink<Row>> + Send + 'static, Writing) {
-    let Sinks { records, dead_letters, sources, partials } = sinks;
+    let Sinks { records, dead_letters, sources, records_first, partials } = sinks;
     let (sender, work) = channel();
     let (verdict, complete) = sync_channel(1);
     let (ended_sender, ended) = sync_channel(1);
@@ -141,8 +163,16 @@ pub(super) fn start(
         let shared =
             Arc::new(Shared { waiting: AtomicUsize::new(0), completed: AtomicU64::new(0), waker: waker.clone() });
         let (thread_tally, thread_shared) = (Arc::clone(&tally), Arc::clone(&shared));
-        let outputs =
-            Outputs { records, dead_letters, sources, keeper, gauges, tally: thread_tally, shared: thread_shared };
+        let outputs = Outputs {
+            records,
+            dead_letters,
+            sources,
+            records_first,
+            keeper,
+            gauges,
+            tally: thread_tally,
+            shared: thread_shared,
+        };
         let thread_stop = Arc::clone(&stop);
         thread::spawn(move || {
             let _end = WakeAtEnd(waker);
@@ -227,6 +257,8 @@ struct Outputs {
     dead_letters: Option<Box<dyn Sink>>,
     /// What the partitions of the source are called.
     sources: Vec<String>,
+    /// The letters that are replayed go last, when what came of them is safe.
+    records_first: bool,
     keeper: Option<Keeper>,
     gauges: Arc<Gauges>,
     tally: Arc<Tally>,
@@ -307,7 +339,11 @@ impl Outputs {
 
     /// The records last: their name says that all is there. Then the checkpoint says so too.
     fn finish(self) -> Result<(), String> {
-        let finished = self.dead_letters.map_or(Ok(()), Sink::finish).and_then(|()| self.records.finish());
+        let mut sinks: Vec<Box<dyn Sink>> = self.dead_letters.into_iter().chain([self.records]).collect();
+        if self.records_first {
+            sinks.reverse();
+        }
+        let finished = sinks.into_iter().try_for_each(Sink::finish);
         finished.map_err(|error| error.to_string())?;
         self.keeper.map_or(Ok(()), |mut keeper| keeper.complete())
     }
@@ -400,6 +436,7 @@ mod tests {
             records: Box::new(records),
             dead_letters: None,
             sources: Vec::new(),
+            records_first: false,
             keeper: None,
             gauges,
             tally,

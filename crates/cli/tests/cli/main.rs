@@ -15,6 +15,7 @@ mod orders;
 mod policies;
 mod postgres;
 mod recovery;
+mod replay;
 mod running;
 mod schema;
 mod setup;

@@ -1,15 +1,16 @@
 //! Records into a file or to stdout.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use super::config::{is_regular, is_standard};
 use super::encode::Encoder;
 use super::output::{Output, Target};
-use super::{FileSinkConfig, Format};
+use super::{Compression, Csv, CsvOptions, FileSinkConfig, Format};
 use crate::partial::{Kept, Left, PartialFile, WholeFile};
 use crate::{Error, ErrorKind, Guarantee, Record, Sink};
 
@@ -88,6 +89,21 @@ impl FileSink {
         Self::new(Target::Stream(Box::new(writer)), name.as_ref(), config)
     }
 
+    /// As [`create`](Self::create), behind what is in the file already: that is copied into the `.partial` file first, so
+    /// until the end the file stays as it is, and then it has everything.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create); also when what is there is not in the format of `config`.
+    pub fn append(config: &FileSinkConfig) -> Result<Self, Error> {
+        let is_there = fs::metadata(&config.path).is_ok_and(|there| there.is_file() && there.len() > 0);
+        if is_standard(&config.path) || !is_there {
+            return Self::create(config);
+        }
+        config.check()?;
+        Self::behind(config).map_err(|error| error.in_file(&config.path))
+    }
+
     /// Opens what `config` names to go on where [`prepare`](Sink::prepare) returned `state`; what was written later is
     /// taken back. If the file had got its name before the crash, [`finish`](Sink::finish) is all that is left to do.
     ///
@@ -126,6 +142,22 @@ impl FileSink {
             Left::Whole(file) => Stage::Complete(file, state.kept),
         };
         Self::at(stage, &config.path, config, state)
+    }
+
+    fn behind(config: &FileSinkConfig) -> Result<Self, Error> {
+        let columns = match config.format()? {
+            Format::JsonLines => None,
+            Format::Csv => Some(header(config)?),
+        };
+        let failed = |error| Error::io("cannot copy what is there", error);
+        let mut partial = PartialFile::create(&config.path)?;
+        let mut there = File::open(&config.path).map_err(failed)?;
+        io::copy(&mut there, &mut partial).map_err(failed)?;
+        if config.compression() == Compression::None && !ends_its_line(&mut there).map_err(failed)? {
+            partial.write_all(b"\n").map_err(failed)?;
+        }
+        let stage = Stage::Open(Output::new(Target::File(partial), config.compression(), false));
+        Self::at(stage, &config.path, config, State { columns, ..State::default() })
     }
 
     fn at(stage: Stage, name: &Path, config: &FileSinkConfig, state: State) -> Result<Self, Error> {
@@ -197,6 +229,25 @@ impl Sink for FileSink {
     }
 }
 
+/// The columns of a CSV file.
+fn header(config: &FileSinkConfig) -> Result<Vec<String>, Error> {
+    let file = File::open(&config.path).map_err(|error| Error::io("cannot open", error))?;
+    let content: Box<dyn Read> = match config.compression() {
+        Compression::None => Box::new(file),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
+    };
+    let options = CsvOptions { delimiter: config.delimiter() as u8, ..CsvOptions::default() }; // checked to be ASCII
+    Ok(Csv::new(content, &options)?.header().map(str::to_owned).collect())
+}
+
+/// Whether the last byte of a file, which has one, ends a line.
+fn ends_its_line(file: &mut File) -> io::Result<bool> {
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
 fn target(path: &Path) -> Result<Target, Error> {
     match fs::metadata(path) {
         Ok(there) if there.is_dir() => Err(Error::new(ErrorKind::Config, "this is a folder; name a file in it")),
@@ -211,5 +262,69 @@ fn target(path: &Path) -> Result<Target, Error> {
 impl std::fmt::Debug for FileSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FileSink").field("name", &self.name).field("records", &self.records).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn written(sink: Result<FileSink, Error>, ids: std::ops::Range<u64>) -> Result<(), Error> {
+        let mut sink = Box::new(sink?);
+        ids.into_iter().try_for_each(|id| sink.write(json!({ "id": id, "a": "x" }).as_object().unwrap()))?;
+        sink.finish()
+    }
+
+    #[test]
+    fn what_is_appended_comes_behind_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["out.jsonl", "out.csv", "out.jsonl.gz", "out.csv.gz"] {
+            let config = FileSinkConfig::new(folder.path().join(name));
+            written(FileSink::append(&config), 0..2).unwrap();
+            written(FileSink::append(&config), 2..2).unwrap();
+            // Until the end, the file is as it was.
+            let before = fs::read(&config.path).unwrap();
+            let mut open = FileSink::append(&config).unwrap();
+            open.write(json!({ "a": "y", "id": 9 }).as_object().unwrap()).unwrap();
+            open.prepare(1).unwrap();
+            drop(open);
+            assert!(fs::read(&config.path).unwrap() == before, "{name}");
+            written(FileSink::append(&config), 2..4).unwrap();
+            let all = FileSinkConfig::new(folder.path().join(format!("all-{name}")));
+            written(FileSink::create(&all), 0..4).unwrap();
+            let text = |config: &FileSinkConfig| {
+                let mut text = String::new();
+                let file = File::open(&config.path).unwrap();
+                match config.compression() {
+                    Compression::None => Box::new(file) as Box<dyn Read>,
+                    Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
+                }
+                .read_to_string(&mut text)
+                .unwrap();
+                text
+            };
+            assert_eq!(text(&config), text(&all), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_nobody_ended_is_ended_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = FileSinkConfig::new(folder.path().join("out.jsonl"));
+        fs::write(&config.path, "{}").unwrap();
+        written(FileSink::append(&config), 0..1).unwrap();
+        assert_eq!(fs::read_to_string(&config.path).unwrap(), "{}\n{\"id\":0,\"a\":\"x\"}\n");
+    }
+
+    #[test]
+    fn rows_of_other_columns_are_not_appended() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = FileSinkConfig::new(folder.path().join("out.csv"));
+        fs::write(&config.path, "id,b\n1,2\n").unwrap();
+        let refused = written(FileSink::append(&config), 0..1).unwrap_err().to_string();
+        assert!(refused.contains("out.csv, record 1: ") && refused.contains("\"b\""), "{refused}");
+        assert_eq!(fs::read_to_string(&config.path).unwrap(), "id,b\n1,2\n");
     }
 }
