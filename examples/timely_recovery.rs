@@ -20,7 +20,8 @@ use inflight::{Options, Order};
 use inflight_timely::checkpoint::{Checkpoint, Folder, Store, rfc3339};
 use inflight_timely::cluster::{Layout, execute};
 use inflight_timely::pipeline::{
-    Cut, Id, Partition, Pipeline, Position, Produced, Recovery, Restored, Row, Sink, Source, Stage, Step, install,
+    Cut, Id, Partition, Pipeline, Position, Produced, Readers, Recovery, Restored, Row, Sink, Source, Stage, Step,
+    install,
 };
 use serde::{Deserialize, Serialize};
 
@@ -158,7 +159,8 @@ where
         sink: Box::new(|_: Waker| Box::new(sink.expect("worker 0 has one"))),
         ordered: true,
         partitions: (0..PARTITIONS).map(partition).collect(),
-        recovery: Some(Recovery { every: Duration::from_millis(20), restored }),
+        readers: Readers::All,
+        recovery: Some(Recovery { every: Duration::from_millis(20), carry: true, restored }),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use inflight::driver::hashed;
 use inflight::{AsyncFunction, Options, Order, Single};
 use inflight_timely::pipeline::{
-    Cut, Id, Partition, Pipeline, Position, Produced, Recovery, Row, Sink, Source, Stage, Step,
+    Cut, Id, Partition, Pipeline, Position, Produced, Readers, Recovery, Row, Sink, Source, Stage, Step,
 };
 use serde::{Deserialize, Serialize};
 
@@ -233,6 +233,7 @@ pub(crate) fn pipeline(
         sink: Box::new(|waker| Box::new(sink(waker))),
         ordered: load.order == Order::Ordered,
         partitions: (0..partitions).map(partition).collect(),
-        recovery: load.every.map(|every| Recovery { every, restored: None }),
+        readers: Readers::All,
+        recovery: load.every.map(|every| Recovery { every, carry: true, restored: None }),
     }
 }

@@ -6,7 +6,7 @@ use inflight_connectors::file::FileSinkConfig;
 
 use crate::args::RunArgs;
 use crate::file::{Hosts, STANDARD};
-use crate::pipeline::{Checkpoint, Cluster, Pipeline, Sink, WORKERS_MAX};
+use crate::pipeline::{Checkpoint, Cluster, Pipeline, Sink, Source, WORKERS_MAX};
 
 /// Puts what the command line says into the pipeline.
 ///
@@ -34,10 +34,12 @@ pub(crate) fn change(pipeline: &mut Pipeline, args: &RunArgs) -> Result<(), Stri
 /// the pipeline's own.
 fn change_ends(pipeline: &mut Pipeline, args: &RunArgs) -> Result<(), String> {
     if let Some(path) = &args.source {
+        let Source::File(mut config) = pipeline.source.clone();
         if path == Path::new(STANDARD) {
-            pipeline.source.format = pipeline.source.format().ok();
+            config.format = config.format().ok();
         }
-        (pipeline.source.path, pipeline.source.paths) = (path.clone(), Vec::new());
+        (config.path, config.paths) = (path.clone(), Vec::new());
+        pipeline.source = Source::File(config);
         pipeline.source.check().map_err(|error| format!("--source: {error}"))?;
     }
     if let Some(path) = &args.sink {

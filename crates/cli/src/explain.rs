@@ -12,7 +12,7 @@ use serde_saphyr::{FlowMap, FlowSeq};
 use crate::entries::Entries;
 use crate::fault::listed;
 use crate::file::{Hosts, STANDARD};
-use crate::pipeline::{Checkpoint, Lookup, Pipeline, Sink, Step, WORKERS};
+use crate::pipeline::{Checkpoint, Lookup, Pipeline, Sink, Source, Step, WORKERS};
 use crate::units::Period;
 use crate::variables::{HIDDEN, Secrets};
 
@@ -38,9 +38,7 @@ pub(crate) fn normal(pipeline: &Pipeline) -> anyhow::Result<Value> {
 fn normalised(pipeline: &Pipeline) -> anyhow::Result<Value> {
     let mut sections = Map::new();
     let mut add = |name: &str, value: Value| sections.insert(name.to_owned(), value);
-    let mut source = pipeline.source.clone();
-    (source.format, source.compression) = (Some(source.format()?), Some(source.compression()));
-    add("source", end(serde_json::to_value(source)?, "stdin", &pipeline.folder));
+    add("source", normalised_source(&pipeline.source, &pipeline.folder)?);
     if let Some(setup) = &pipeline.setup {
         let mut setup = setup.clone();
         setup.database = typed(&setup.database, &pipeline.folder).into();
@@ -79,6 +77,15 @@ fn normalised(pipeline: &Pipeline) -> anyhow::Result<Value> {
         );
     }
     Ok(Value::Object(sections))
+}
+
+fn normalised_source(source: &Source, folder: &Path) -> anyhow::Result<Value> {
+    Ok(match source.clone() {
+        Source::File(mut config) => {
+            (config.format, config.compression) = (Some(config.format()?), Some(config.compression()));
+            end(serde_json::to_value(config)?, "stdin", folder)
+        }
+    })
 }
 
 fn normalised_sink(sink: &Sink, folder: &Path) -> anyhow::Result<Value> {

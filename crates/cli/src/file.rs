@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn standard_input_and_output_are_dashes_to_the_connectors() {
         let sections = parse("p.yaml", MINIMAL).unwrap().sections;
-        assert_eq!(sections.source.into_config(), FileSourceConfig::new("-"));
+        assert_eq!(sections.source.into_config(), crate::pipeline::Source::File(FileSourceConfig::new("-")));
         assert_eq!(sections.sink.into_config(), crate::pipeline::Sink::File(FileSinkConfig::new("-")));
     }
 }

@@ -6,11 +6,10 @@
 mod checkpoint;
 mod cluster;
 mod sink;
+mod source;
 mod step;
 
 use std::path::{Path, PathBuf};
-
-use inflight_connectors::file::FileSourceConfig;
 
 use crate::fault::{Fault, Faults, suggestion};
 use crate::file::{
@@ -23,6 +22,7 @@ use crate::variables::Secrets;
 pub use self::checkpoint::{Checkpoint, EVERY, KEEP, KEEP_MAX, KEEP_MIN, NoRecovery};
 pub use self::cluster::{CONNECT_WITHIN, Cluster, PROCESSES_MAX, SILENT_AFTER, WORKERS, WORKERS_MAX};
 pub use self::sink::{Guarantee, Sink};
+pub use self::source::Source;
 use self::step::StepCheck;
 pub use self::step::{
     BACKOFF, BATCH, BATCH_MAX, CAPACITY, CAPACITY_MAX, CONCURRENCY, CONCURRENCY_MAX, DEADLINE_TIMEOUTS, LINGER, Lookup,
@@ -40,7 +40,7 @@ pub struct Pipeline {
     /// The folder of the file. The paths below already start from it.
     pub folder: PathBuf,
     /// Where records come from; the path `-` is standard input.
-    pub source: FileSourceConfig,
+    pub source: Source,
     /// Its records are dead letters, and what is wanted are the records in them.
     pub replays: bool,
     /// The database to build when it is missing.
@@ -128,11 +128,10 @@ impl Pipeline {
     /// Whether the sink writes the file that the source reads. A replay may write dead letters where it reads them: until
     /// it ends they stay there.
     pub fn overwrites_its_source(&self) -> bool {
-        let read = self.source.paths.iter().chain([&self.source.path]);
         let dead_letter = self.dead_letter.as_ref().filter(|_| !self.replays);
         let written = [Some(&self.sink), dead_letter].into_iter().flatten().filter_map(Sink::path);
         let written: Vec<&Path> = written.filter(|path| *path != Path::new(STANDARD)).collect();
-        read.into_iter().any(|path| written.contains(&path.as_path()))
+        self.source.paths().iter().any(|path| written.contains(path))
     }
 
     fn check_connectors(&self, document: &Document, faults: &mut Vec<Fault>) {
@@ -144,10 +143,10 @@ impl Pipeline {
                 faults.push(document.fault(path, message.strip_prefix(&place).unwrap_or(&message)));
             }
         };
-        check(&["source", "file", "path"], self.source.check());
-        check(&["sink", kind(&self.sink), "path"], self.sink.check());
+        check(&["source", self.source.system(), "path"], self.source.check());
+        check(&["sink", self.sink.system(), "path"], self.sink.check());
         if let Some(dead_letter) = &self.dead_letter {
-            check(&["dead_letter", kind(dead_letter), "path"], dead_letter.check());
+            check(&["dead_letter", dead_letter.system(), "path"], dead_letter.check());
         }
         if let Some(setup) = &self.setup {
             check(&["setup", "sqlite", "tables"], setup.load_config().check());
@@ -206,11 +205,7 @@ impl Pipeline {
 
     fn start_paths_from_folder(&mut self) {
         let Self { folder, source, setup, steps, sink, dead_letter, checkpoint, cluster, .. } = self;
-        let mut paths = vec![];
-        if source.paths.is_empty() {
-            paths.push(&mut source.path);
-        }
-        paths.extend(&mut source.paths);
+        let mut paths = source.paths_mut();
         paths.extend(sink.paths_mut());
         paths.extend(dead_letter.as_mut().and_then(Sink::paths_mut));
         if let Some(setup) = setup {
@@ -225,14 +220,6 @@ impl Pipeline {
         for path in paths.into_iter().filter(|path| path.as_path() != Path::new(STANDARD)) {
             *path = folder.join(&*path);
         }
-    }
-}
-
-fn kind(sink: &Sink) -> &'static str {
-    match sink {
-        Sink::File(_) => "file",
-        Sink::Sqlite(_) => "sqlite",
-        Sink::Postgres(_) => "postgres",
     }
 }
 
@@ -343,7 +330,7 @@ mod tests {
     #[test]
     fn paths_start_at_the_folder_of_the_file() {
         let pipeline = checked("jobs/p.yaml");
-        assert_eq!(pipeline.source.path, Path::new("jobs/in.csv"));
+        assert_eq!(pipeline.source.name(), "jobs/in.csv");
         assert_eq!(pipeline.sink.path(), Some(Path::new("-")));
         let setup = pipeline.setup.unwrap();
         assert_eq!(
@@ -351,6 +338,6 @@ mod tests {
             (Path::new("jobs/d.db"), Path::new("jobs/t.csv"))
         );
         assert_eq!(pipeline.steps[0].lookup.database(), Some(Path::new("jobs/d.db")));
-        assert_eq!(checked("p.yaml").source.path, Path::new("in.csv"));
+        assert_eq!(checked("p.yaml").source.name(), "in.csv");
     }
 }

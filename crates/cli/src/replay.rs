@@ -4,7 +4,7 @@ use inflight_connectors::file::FileSourceConfig;
 
 use crate::args::ReplayArgs;
 use crate::change::change;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Source};
 
 /// Makes of a pipeline one that reads these dead letters.
 ///
@@ -23,7 +23,7 @@ pub(crate) fn replay(pipeline: &mut Pipeline, args: &ReplayArgs) -> Result<(), S
     }
     // Those of the pipeline know of another source.
     pipeline.checkpoint = pipeline.checkpoint.take().filter(|_| args.run.checkpoint.is_some());
-    pipeline.source = FileSourceConfig::new(&args.dead_letters);
+    pipeline.source = Source::File(FileSourceConfig::new(&args.dead_letters));
     pipeline.source.check().map_err(|error| error.to_string())?;
     pipeline.replays = true;
     change(pipeline, &args.run)
@@ -56,7 +56,7 @@ mod tests {
     fn checkpoints_are_those_of_the_replay_or_none() {
         let letters = "dead_letter: { file: { path: dead.jsonl } }";
         let pipeline = replayed(letters, &["dead.jsonl", "p.yaml"]).unwrap();
-        assert_eq!((pipeline.source, pipeline.checkpoint), (FileSourceConfig::new("dead.jsonl"), None));
+        assert_eq!((pipeline.source, pipeline.checkpoint), (Source::File(FileSourceConfig::new("dead.jsonl")), None));
         let own = replayed(letters, &["dead.jsonl", "p.yaml", "--checkpoint", "again"]).unwrap().checkpoint.unwrap();
         assert_eq!(own.dir, Path::new("again"));
     }

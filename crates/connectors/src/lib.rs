@@ -53,6 +53,7 @@
 pub mod duration;
 mod error;
 pub mod file;
+mod message;
 mod partial;
 mod path;
 #[cfg(feature = "postgres")]
@@ -65,10 +66,11 @@ pub mod sqlite;
 mod suggestion;
 
 pub use error::{Error, ErrorKind, Place};
+pub use message::{Event, Malformed, Message, Messages};
 pub use path::{FieldPath, FieldPathError};
 pub use secret::Secret;
 pub use sink::{Epochs, Guarantee, Sink};
-pub use source::{Fingerprint, Position, Progress, Source};
+pub use source::{Acknowledge, Position, Progress, Source};
 
 /// One record: the fields of a JSON object, or of a row, in the order in which they were read.
 pub type Record = serde_json::Map<String, serde_json::Value>;

@@ -1,6 +1,7 @@
 //! Where records come from.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Error, Record};
 
@@ -87,28 +88,13 @@ pub struct Progress {
 /// ```
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Position {
-    /// Bytes before the next record, of the unpacked content.
-    pub offset: u64,
-    /// Lines before the next record.
-    pub line: u64,
     /// Records before the next one.
     pub record: u64,
     /// Records that are done besides, counted from there.
     pub skip: u64,
-    /// What the input begins with, so that another one in its place is noticed. None for what has no beginning to go
-    /// back to, such as stdin.
-    pub beginning: Option<Fingerprint>,
-}
-
-/// A checksum of the first bytes of a file, and of the names of its columns.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Fingerprint {
-    /// How many bytes, as they lie on the disk.
-    pub bytes: u64,
-    /// Their CRC-32.
-    pub crc: u32,
-    /// CSV only: the CRC-32 of the names of the columns.
-    pub columns: Option<u32>,
+    /// Where the next one lies, in terms of the source's own. Null at the start.
+    #[serde(default)]
+    pub at: Value,
 }
 
 impl Position {
@@ -116,4 +102,49 @@ impl Position {
     pub fn skipping(&self, records: u64) -> Self {
         Self { skip: self.skip.saturating_add(records), ..self.clone() }
     }
+
+    /// Records that are done, in all.
+    pub const fn records(&self) -> u64 {
+        self.record.saturating_add(self.skip)
+    }
+}
+
+/// A source that remembers by itself how far it was read, as a consumer group does. What was read counts there only
+/// when it is told so; from any thread.
+///
+/// A host asks [`take`](Self::take) for every record that it takes over, divides the records into epochs as for a
+/// [`Sink`](crate::Sink), and when everything of an epoch has been written, ends it in four steps: the sinks
+/// `prepare`; [`prepare`](Self::prepare); the sinks `commit`; [`acknowledge`](Self::acknowledge). After a crash the
+/// records that were not acknowledged come again: at least once, unless a sink puts what `prepare` told into the
+/// transaction that `commit` ends.
+pub trait Acknowledge: Send + Sync {
+    /// Whether the host may take over the record with this number of a partition. False when the partition has gone to
+    /// another reader: the host drops what it has of it and has not taken. `assignment` is that of the
+    /// [`Message`](crate::Message).
+    fn take(&self, partition: u32, assignment: u64, number: u64) -> bool {
+        let _ = (partition, assignment, number);
+        true
+    }
+
+    /// The sinks are about to commit everything before these positions. The default does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When these records belong to another reader by now. Then nothing must be committed.
+    fn prepare(&self, read: &[(u32, Position)]) -> Result<(), Error> {
+        let _ = read;
+        Ok(())
+    }
+
+    /// Everything before these positions counts: none of it needs to come again. To acknowledge once more changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the source cannot be told.
+    fn acknowledge(&self, read: &[(u32, Position)]) -> Result<(), Error>;
+
+    /// The run ends, and nothing more will be acknowledged: whoever waits for that stops to wait. The default does
+    /// nothing.
+    fn abandon(&self) {}
 }

@@ -155,8 +155,9 @@ fn a_plain_file_is_entered_where_it_stood() {
     source.read_batch(1, &mut batch).unwrap();
     assert_eq!(batch[0]["id"], 90_000);
     // Nothing before was read again.
-    assert!(source.progress().bytes_read >= position.offset);
-    assert!(source.progress().bytes_read < position.offset + 100_000);
+    let offset = position.at["offset"].as_u64().unwrap();
+    assert!(source.progress().bytes_read >= offset);
+    assert!(source.progress().bytes_read < offset + 100_000);
     rest(&mut source);
     assert_eq!(source.progress().bytes_read, text.len() as u64);
 }
@@ -215,7 +216,8 @@ fn other_columns_are_refused_however_long_the_header_is() {
 
 #[test]
 fn what_cannot_be_read_again_is_refused() {
-    let position = Position { offset: 9, record: 1, line: 1, ..Position::default() };
+    let position =
+        Position { record: 1, at: json!({ "offset": 9, "line": 1, "beginning": null }), ..Position::default() };
     let error = refusal(&FileSourceConfig::new("-"), &position);
     assert!(error.to_string().starts_with("stdin: this cannot be read again from the middle"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Config);

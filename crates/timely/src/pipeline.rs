@@ -28,6 +28,11 @@
 //! A run that begins with [`Restored`] sends what was noted to whichever worker it belongs to now. Calls that were on the wire are made
 //! again; results that only waited for their turn are kept; attempts and what was left of a deadline are kept too.
 //!
+//! Without [`Recovery::carry`] nothing is noted: each record keeps its epoch open until the sink has it, and records of the next epoch
+//! are looked up meanwhile, but held back behind it. So the positions of an epoch are those of a prefix that is complete, which is all
+//! that a source can be told which remembers positions and nothing else, such as a consumer group. The price: what hangs holds up all
+//! positions, until its deadline.
+//!
 //! # Exactly once
 //!
 //! Records the sink got before a checkpoint lie before it, all others are delivered again after a restart. So the effect of each is
@@ -174,10 +179,22 @@ pub struct Pipeline<R, F: Function<R, Shape>, Shape> {
     pub sink: StartSink<R>,
     /// Whether the sink gets the records of a partition in their order.
     pub ordered: bool,
-    /// Of the whole source, with their positions; counts on worker 0 only.
+    /// Of the whole source, with their positions; counts on worker 0 only. A source may produce records of others besides.
     pub partitions: Vec<Partition>,
+    /// Who reads them; the same on all workers.
+    pub readers: Readers,
     /// How it makes checkpoints; `None`: not at all. The same on all workers but for `restored`, which counts on worker 0 only.
     pub recovery: Option<Recovery<R>>,
+}
+
+/// On which workers the source is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Readers {
+    /// On all, each with its share of the partitions.
+    #[default]
+    All,
+    /// On worker 0, whatever partition it produces records of. The sources of the others have to end at once.
+    First,
 }
 
 /// How a pipeline makes checkpoints.
@@ -185,6 +202,9 @@ pub struct Pipeline<R, F: Function<R, Shape>, Shape> {
 pub struct Recovery<R> {
     /// Between the beginnings of two epochs, at least.
     pub every: Duration,
+    /// Whether what is held at the end of an epoch is noted and moved into the next one. Otherwise an epoch ends when the sink has all of
+    /// its records, and [`Cut::carried`] is 0: its positions alone say what is done.
+    pub carry: bool,
     /// What a checkpoint held, to go on from there.
     pub restored: Option<Restored<R>>,
 }
@@ -207,7 +227,7 @@ pub struct Restored<R> {
 pub struct Stage<R, F: Function<R, Shape>, Shape> {
     /// At least one.
     pub steps: Vec<Step<R, F, Shape>>,
-    /// Makes one record of their results. `None` leaves the record out for good: its credit is gone too, so it is for stopping.
+    /// Makes one record of their results. `None` leaves the record out for good, and its epoch open: it is for stopping.
     pub join: Join<R, F::Output, F::Error>,
 }
 
@@ -257,12 +277,12 @@ where
     F: Function<R, Shape, Output: Storable, Error: Storable>,
     Shape: 'static,
 {
-    let Pipeline { credits, source: start_source, stages, sink, ordered, partitions, recovery } = pipeline;
+    let Pipeline { credits, source: start_source, stages, sink, ordered, partitions, readers, recovery } = pipeline;
     let (index, peers) = (worker.index(), worker.peers() as u64);
-    let carry = recovery.is_some();
+    let (epochs, carry) = (recovery.is_some(), recovery.as_ref().is_some_and(|recovery| recovery.carry));
     let every = recovery.as_ref().map(|recovery| recovery.every);
     let restored = recovery.and_then(|recovery| recovery.restored).filter(|_| index == 0);
-    let mut beginning = Beginning { epoch: u64::from(carry), partitions, state: State::empty(), recorded: Vec::new() };
+    let mut beginning = Beginning { epoch: u64::from(epochs), partitions, state: State::empty(), recorded: Vec::new() };
     if let Some(restored) = restored {
         beginning.epoch = restored.epoch + 1;
         beginning.state = State::decode(&restored.carried)?;
@@ -273,13 +293,18 @@ where
             beginning.state.begin_again(steps as u32);
         }
     }
+    if !carry && !beginning.state.carried.is_empty() {
+        return Err(
+            "records were in flight at the checkpoint, and without `carry` they have no place to go on".to_owned()
+        );
+    }
     let carried = beginning.state.carried.iter().filter(|carried| carried.is_in_stages()).cloned().collect();
 
     let dataflow = worker.next_dataflow_index();
     let monitors = worker.dataflow::<u64, _, _>(|scope| {
         let (back, words) = back("Control", scope);
         let restored = restore(scope, beginning.epoch, carried);
-        let (records, told) = source(scope, words, credits, carry, start_source);
+        let (records, told) = source(scope, words, credits, epochs, start_source);
         let mut growing = Growing {
             records,
             notes: vec![told.map(Note::from)],
@@ -292,7 +317,8 @@ where
             growing.add(number, stage);
         }
         let notes = scope.concatenate(growing.notes);
-        let conductor = (index == 0).then(|| Conductor { peers, sink, ordered, every, beginning });
+        let conductor =
+            (index == 0).then(|| Conductor { peers, readers: readers.count(peers), sink, ordered, every, beginning });
         deliver(growing.records, notes, back, runtime, conductor);
         growing.monitors
     });
@@ -316,9 +342,18 @@ impl<E> Installed<E> {
     }
 }
 
+impl Readers {
+    fn count(self, peers: u64) -> u64 {
+        match self {
+            Self::All => peers,
+            Self::First => 1,
+        }
+    }
+}
+
 /// The worker whose source reads a partition.
-fn origin(partition: u32, peers: u64) -> u64 {
-    u64::from(partition) % peers
+fn origin(partition: u32, readers: u64) -> u64 {
+    u64::from(partition) % readers
 }
 
 /// Where a record is looked up that has no key.

@@ -82,11 +82,11 @@ fn word_alone(schema: &mut Schema, word: &str) {
 pub const STANDARD: &str = "-";
 
 impl Source {
-    /// The same for the connector, which calls standard input `-`.
-    pub fn into_config(self) -> FileSourceConfig {
+    /// The same as needed: a connector calls standard input `-`.
+    pub fn into_config(self) -> pipeline::Source {
         match self {
-            Self::File(config) => config,
-            Self::Stdin(stdin) => FileSourceConfig {
+            Self::File(config) => pipeline::Source::File(config),
+            Self::Stdin(stdin) => pipeline::Source::File(FileSourceConfig {
                 path: STANDARD.into(),
                 paths: Vec::new(),
                 format: stdin.format,
@@ -95,7 +95,7 @@ impl Source {
                 null: stdin.null,
                 columns: stdin.columns,
                 max_line_bytes: stdin.max_line_bytes.unwrap_or(MAX_LINE_BYTES),
-            },
+            }),
         }
     }
 }

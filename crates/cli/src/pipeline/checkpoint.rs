@@ -69,7 +69,7 @@ impl Pipeline {
     /// The source cannot be read again, or the folder is not for checkpoints alone.
     pub fn check_recovery(&self) -> Result<(), NoRecovery> {
         let Some(checkpoint) = &self.checkpoint else { return Ok(()) };
-        if self.source.path == Path::new(STANDARD) {
+        if self.source.is_standard() {
             let message = "standard input cannot be read again, so a run cannot go on after a crash".to_owned();
             return Err(NoRecovery { message, remedy: "read a file, or leave `checkpoint` out" });
         }
@@ -93,8 +93,8 @@ impl Pipeline {
 
     /// All that the pipeline reads and writes, with what it is.
     fn files(&self) -> Vec<(&'static str, &Path)> {
-        let mut files = vec![("the pipeline file", Path::new(&self.name)), ("the source", &self.source.path)];
-        files.extend(self.source.paths.iter().map(|path| ("the source", path.as_path())));
+        let mut files = vec![("the pipeline file", Path::new(&self.name))];
+        files.extend(self.source.paths().into_iter().map(|path| ("the source", path)));
         files.extend(self.sink.path().map(|path| ("the sink", path)));
         let dead_letter = self.dead_letter.as_ref().and_then(super::Sink::path);
         files.extend(dead_letter.map(|path| ("the sink of the dead letters", path)));

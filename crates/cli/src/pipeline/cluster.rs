@@ -9,7 +9,7 @@ use inflight_timely::cluster::{MOST_PROCESSES, MOST_WORKERS, SHORTEST_SILENCE, p
 
 use super::Pipeline;
 use crate::fault::Fault;
-use crate::file::{self, Document, Hosts, STANDARD};
+use crate::file::{self, Document, Hosts};
 use crate::units::Period;
 
 /// Worker threads of a process unless the file says otherwise.
@@ -90,7 +90,7 @@ impl Pipeline {
     /// Why not.
     pub fn check_cluster(&self) -> Result<(), &'static str> {
         match &self.cluster {
-            Some(_) if self.source.path == Path::new(STANDARD) => {
+            Some(_) if self.source.is_standard() => {
                 Err("several processes cannot read standard input together; read files")
             }
             _ => Ok(()),

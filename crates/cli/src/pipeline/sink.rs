@@ -35,6 +35,15 @@ impl Sink {
         }
     }
 
+    /// The key of the pipeline file that it stands under.
+    pub const fn system(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
     /// The file that it writes, or the database that lies in one; the path `-` is standard output.
     pub fn path(&self) -> Option<&Path> {
         match self {

@@ -4,7 +4,6 @@
 //! column that is not there is a mistake, and without a word every record would be missing.
 
 use inflight_connectors::Record;
-use inflight_connectors::file::Format;
 
 use crate::fault::suggestion;
 use crate::pipeline::Pipeline;
@@ -20,7 +19,7 @@ pub(super) struct Columns {
 impl Columns {
     /// Those that the keys of a pipeline read; none for other sources than CSV.
     pub(super) fn needed(pipeline: &Pipeline) -> Self {
-        if pipeline.replays || !matches!(pipeline.source.format(), Ok(Format::Csv)) {
+        if pipeline.replays || !pipeline.source.has_header() {
             return Self::default();
         }
         let of_a_step = |name: &String| pipeline.steps.iter().any(|step| step.name == *name);
@@ -28,7 +27,7 @@ impl Columns {
             let firsts = step.key.iter().filter_map(|(_, path)| path.names().first());
             firsts.filter(|name| !of_a_step(name)).map(|name| (step.name.clone(), name.clone()))
         });
-        Self { source: pipeline.source.path.display().to_string(), needed: needed.collect() }
+        Self { source: pipeline.source.name(), needed: needed.collect() }
     }
 
     #[cfg(test)]

@@ -1,13 +1,13 @@
-//! The files of a source, and how far each has been read: what a checkpoint says about them.
+//! The partitions of a source, such as its files, and how far each has been read: what a checkpoint says about them.
 
 use std::path::{Path, PathBuf, absolute};
 
-use inflight_connectors::file::FileSourceConfig;
 use inflight_connectors::{Error, Position};
 use inflight_timely::pipeline::Partition;
 use serde::{Deserialize, Serialize};
 
 use crate::file::STANDARD;
+use crate::pipeline::Source;
 
 /// How far a partition has been read. As text, it is the position that the dataflow and checkpoints know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,19 +41,21 @@ impl Reached {
 
     /// Records that went on.
     pub(super) const fn records(&self) -> u64 {
-        self.position.record + self.position.skip
+        self.position.records()
     }
 }
 
 /// What is read: first all that a checkpoint has `kept`, in its order, then what is new. Of those that the source does not have any more
 /// nothing is read, if they are `given_up`.
 pub(super) fn partitions(
-    source: &FileSourceConfig,
+    source: &Source,
     folder: &Path,
     kept: &[(String, String)],
     given_up: bool,
 ) -> Result<Vec<Partition>, Error> {
-    let there: Vec<String> = source.partitions()?.iter().map(|path| name(path, folder)).collect();
+    let there: Vec<String> = match source {
+        Source::File(config) => config.partitions()?.iter().map(|path| name(path, folder)).collect(),
+    };
     // Without a position it has not been begun.
     let position = |name: &String, at: &String| match Reached::read(at) {
         Ok(reached) => {
@@ -86,6 +88,8 @@ pub(super) fn path(name: &str, folder: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use inflight_connectors::file::FileSourceConfig;
+
     use super::*;
 
     #[test]
@@ -94,7 +98,7 @@ mod tests {
         for file in ["a.csv", "b.csv", "c.csv"] {
             std::fs::write(folder.path().join(file), "id\n1\n").unwrap();
         }
-        let source = FileSourceConfig::new(folder.path().join("*.csv"));
+        let source = Source::File(FileSourceConfig::new(folder.path().join("*.csv")));
         let reached =
             Reached { position: Position { record: 7, skip: 2, ..Position::default() }, ..Reached::default() };
         let kept = [("gone.csv".to_owned(), reached.text()), ("b.csv".to_owned(), reached.text())];

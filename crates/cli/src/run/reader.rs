@@ -12,7 +12,7 @@ use std::vec::IntoIter;
 
 use inflight_connectors::file::{FileSource, FileSourceConfig};
 use inflight_connectors::{Position, Record, Source as _};
-use inflight_timely::pipeline::{self, Partition, Produced, Source};
+use inflight_timely::pipeline::{self, Partition, Produced};
 
 use super::columns::Columns;
 use super::keeper::since_1970_now;
@@ -22,7 +22,7 @@ use super::row::Row;
 use super::stop::Stop;
 use super::tally::Tally;
 use super::wake_at_end::WakeAtEnd;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Source};
 use crate::progress::Gauges;
 
 /// Records read at a time.
@@ -63,8 +63,9 @@ impl Reading {
         tally: &Arc<Tally>,
     ) -> Arc<Self> {
         let left = AtomicU64::new(limit.unwrap_or(u64::MAX));
+        let Source::File(config) = pipeline.source.clone();
         Arc::new(Self {
-            config: pipeline.source.clone(),
+            config,
             folder: pipeline.folder.clone(),
             columns: Columns::needed(pipeline),
             replays: pipeline.replays,
@@ -238,7 +239,7 @@ pub(super) struct Intake {
     waiting_since: Option<Instant>,
 }
 
-impl Source<Row> for Intake {
+impl pipeline::Source<Row> for Intake {
     fn assign(&mut self, partition: Partition) {
         let reached = partition.position.as_deref().map_or_else(|| Ok(Reached::default()), Reached::read);
         let reached = match reached {
@@ -398,6 +399,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use inflight_connectors::{Error, Progress};
+    use inflight_timely::pipeline::Source as _;
     use serde_json::json;
 
     use super::*;

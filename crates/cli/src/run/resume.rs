@@ -21,7 +21,7 @@ use super::{opening, reader, writer};
 use crate::args::Accept;
 use crate::compatible::{Changes, Shape};
 use crate::file::Replay;
-use crate::pipeline::{Pipeline, Sink};
+use crate::pipeline::{Pipeline, Sink, Source};
 use crate::summary::{grouped, short};
 use crate::tell::tell;
 
@@ -188,7 +188,8 @@ fn open_all(
     };
     let mut opened = None;
     if let Some(first) = partitions.iter().find(is_open).cloned() {
-        let (config, folder, index) = (pipeline.source.clone(), pipeline.folder.clone(), first.index);
+        let Source::File(config) = pipeline.source.clone();
+        let (folder, index) = (pipeline.folder.clone(), first.index);
         let open = move || reader::open(&config, &folder, &first);
         let Some(source) = opening::open(stop, open)? else { return Ok(Start::Stopped) };
         opened = Some((index, source));

@@ -11,7 +11,7 @@ use std::time::Instant;
 use inflight::driver::Stopped;
 use inflight_timely::Monitor;
 use inflight_timely::cluster::{Layout, execute};
-use inflight_timely::pipeline::{self, Cut, Ended, Partition, Recovery, Restored, Sink, install};
+use inflight_timely::pipeline::{self, Cut, Ended, Partition, Readers, Recovery, Restored, Sink, install};
 use tokio::runtime::Handle;
 
 use super::lookup::Error;
@@ -150,7 +150,12 @@ impl Workers<'_> {
             sink,
             ordered: are_ordered(&self.pipeline.steps),
             partitions,
-            recovery: self.pipeline.checkpoint.as_ref().map(|settings| Recovery { every: settings.every, restored }),
+            readers: Readers::All,
+            recovery: self.pipeline.checkpoint.as_ref().map(|settings| Recovery {
+                every: settings.every,
+                carry: true,
+                restored,
+            }),
         }
     }
 

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use flate2::Crc;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Error, ErrorKind, Fingerprint, Position};
+use crate::{Error, ErrorKind, Position};
 
 /// How much of the beginning of a file is compared: 4 KiB.
 const BEGINNING_BYTES: u64 = 4096;
@@ -18,6 +20,29 @@ pub(super) struct Reached {
     pub(super) record: u64,
 }
 
+/// Where the next record lies, as [`Position::at`] has it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Place {
+    /// Bytes before it, of the unpacked content.
+    pub(super) offset: u64,
+    /// Lines before it.
+    pub(super) line: u64,
+    /// What the input begins with, so that another one in its place is noticed. None for what has no beginning to go
+    /// back to, such as stdin.
+    pub(super) beginning: Option<Fingerprint>,
+}
+
+/// A checksum of the first bytes of a file, and of the names of its columns.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Fingerprint {
+    /// How many bytes, as they lie on the disk.
+    bytes: u64,
+    /// Their CRC-32.
+    crc: u32,
+    /// CSV only: the CRC-32 of the names of the columns.
+    pub(super) columns: Option<u32>,
+}
+
 /// What a regular file begins with.
 #[derive(Clone, Debug)]
 pub(crate) struct Beginning {
@@ -27,13 +52,22 @@ pub(crate) struct Beginning {
 impl Reached {
     pub(super) fn position(self, beginning: Option<Fingerprint>) -> Position {
         let Self { offset, line, record } = self;
-        Position { offset, line, record, skip: 0, beginning }
+        // Numbers can always be written.
+        let at = serde_json::to_value(Place { offset, line, beginning }).unwrap_or_default();
+        Position { record, skip: 0, at }
     }
 }
 
-impl From<&Position> for Reached {
-    fn from(position: &Position) -> Self {
-        Self { offset: position.offset, line: position.line, record: position.record }
+impl Place {
+    /// The place that a position of a file says.
+    pub(super) fn of(position: &Position) -> Result<Self, Error> {
+        if position.at == Value::Null {
+            return Ok(Self::default());
+        }
+        Self::deserialize(&position.at).map_err(|error| {
+            let message = "the checkpoint has a place in the source that is none in a file; start anew without it";
+            Error::new(ErrorKind::Changed, message).caused_by(error)
+        })
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::config::is_standard;
 use super::input::{Input, read_error};
-use super::position::{Beginning, Reached, changed, columns_crc};
+use super::position::{Beginning, Fingerprint, Place, Reached, changed, columns_crc};
 use super::{Compression, Csv, CsvOptions, FileSourceConfig, Format, JsonLines};
-use crate::{Error, ErrorKind, Fingerprint, Position, Progress, Record, Source};
+use crate::{Error, ErrorKind, Position, Progress, Record, Source};
 
 /// The records of a file or of stdin.
 ///
@@ -92,7 +92,8 @@ impl FileSource {
         }
         // The header of a CSV file is read in any case.
         let mut source = Self::open(config)?;
-        let (Some(beginning), Some(then)) = (&source.beginning, &position.beginning) else {
+        let place = Place::of(position)?;
+        let (Some(beginning), Some(then)) = (&source.beginning, &place.beginning) else {
             return Err(not_again());
         };
         beginning.check(then)?;
@@ -100,8 +101,9 @@ impl FileSource {
             return Err(changed("its columns are others"));
         }
         // Where nothing was read yet, it stands right.
-        if position.offset > 0 {
-            source.enter(config, Reached::from(position))?;
+        if place.offset > 0 {
+            let Place { offset, line, .. } = place;
+            source.enter(config, Reached { offset, line, record: position.record })?;
         }
         source.skip(position.skip)?;
         Ok(source)

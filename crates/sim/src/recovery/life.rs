@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inflight::{Function, Options, Retry};
-use inflight_timely::pipeline::{Partition, Pipeline, Recovery, Row, Stage, Step, install};
+use inflight_timely::pipeline::{Partition, Pipeline, Readers, Recovery, Row, Stage, Step, install};
 use tokio::runtime::Handle;
 
 use super::clock::Clock;
@@ -178,7 +178,7 @@ impl Life<'_> {
             seed: self.rng.clone().next() ^ worker as u64,
             epoch,
             partitions: partitions.collect(),
-            recovery: Recovery { every: self.scenario.every, restored },
+            recovery: Recovery { every: self.scenario.every, carry: true, restored },
             runtime: runtime.clone(),
         };
         Box::new(move |worker| {
@@ -238,6 +238,7 @@ impl Parts {
             }),
             ordered,
             partitions,
+            readers: Readers::All,
             recovery: Some(recovery),
         }
     }

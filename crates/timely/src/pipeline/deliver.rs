@@ -114,6 +114,8 @@ pub(super) fn deliver<'s, R: Row, O: Storable, E: Storable>(
 /// What worker 0 has to begin with.
 pub(super) struct Conductor<R, O, E> {
     pub(super) peers: u64,
+    /// Workers that read, from the first on.
+    pub(super) readers: u64,
     pub(super) sink: StartSink<R>,
     pub(super) ordered: bool,
     /// Between the beginnings of two epochs, at least; `None` makes no checkpoints.
@@ -123,11 +125,12 @@ pub(super) struct Conductor<R, O, E> {
 
 impl<R: Row, O: Storable, E: Storable> Conductor<R, O, E> {
     fn start(self, waker: Waker) -> Conducting<R, O, E> {
-        let Self { peers, sink, ordered, every, beginning } = self;
-        let words = (0..peers).map(|worker| (worker, beginning.start(worker, peers))).collect();
+        let Self { peers, readers, sink, ordered, every, beginning } = self;
+        let words = (0..peers).map(|worker| (worker, beginning.start(worker, readers))).collect();
         let Beginning { epoch, partitions, state, recorded } = beginning;
         let mut conducting = Conducting {
             peers,
+            readers,
             sink: sink(waker),
             every,
             epoch,
@@ -147,15 +150,15 @@ impl<R: Row, O: Storable, E: Storable> Conductor<R, O, E> {
         });
         // They cost no credits in this run.
         conducting.arrive(recorded.into_iter(), |_| None);
-        conducting.arrive(whole, |record| Some(origin(record.id().partition, peers)));
+        conducting.arrive(whole, |record| Some(origin(record.id().partition, readers)));
         conducting
     }
 }
 
 impl<R: Row, O, E> Beginning<R, O, E> {
     /// What the source of a worker is told at the start.
-    fn start(&self, worker: u64, peers: u64) -> Word {
-        let its_own = |partition: u32| origin(partition, peers) == worker;
+    fn start(&self, worker: u64, readers: u64) -> Word {
+        let its_own = |partition: u32| origin(partition, readers) == worker;
         let outstanding = self.state.outstanding().into_iter().filter(|(partition, _)| its_own(*partition));
         let recorded = self.state.recorded.iter().copied().filter(|id| its_own(id.partition));
         Word::Start {
@@ -180,6 +183,7 @@ enum Phase {
 
 struct Conducting<R, O, E> {
     peers: u64,
+    readers: u64,
     sink: Box<dyn Sink<R>>,
     every: Option<Duration>,
     /// The one that is open.
@@ -206,8 +210,8 @@ impl<R: Row, O: Storable, E: Storable> Conducting<R, O, E> {
             let next =
                 [frontier, self.records.after(self.epoch), self.notes.after(self.epoch)].into_iter().flatten().min();
             let batches: Vec<Vec<R>> = self.records.take(self.epoch).collect();
-            let peers = self.peers;
-            self.arrive(batches.into_iter().flatten(), |record| Some(origin(record.id().partition, peers)));
+            let readers = self.readers;
+            self.arrive(batches.into_iter().flatten(), |record| Some(origin(record.id().partition, readers)));
             self.hand_over();
             let closed = next.is_none_or(|next| next > self.epoch);
             let phase = self.phase;

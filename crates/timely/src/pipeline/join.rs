@@ -25,7 +25,9 @@ pub(super) struct Part<R, O, E> {
 }
 
 /// Holds the parts of a record until the last has come, whose capability is good for the whole. Beside the records: the parts that were
-/// held at the end of an epoch, at that epoch.
+/// held at the end of an epoch, at that epoch, if they are to be carried.
+///
+/// A record that is left out keeps its epoch open: no checkpoint must say that it is done.
 pub(super) fn join<'s, R: Row, O: Storable, E: Storable>(
     parts: StreamVec<'s, u64, Part<R, O, E>>,
     restored: StreamVec<'s, u64, Part<R, O, E>>,
@@ -44,12 +46,13 @@ pub(super) fn join<'s, R: Row, O: Storable, E: Storable>(
     let (notes, held) = builder.new_output::<Vec<Part<R, O, E>>>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<R>>>::from(output);
     let mut notes = OutputBuilder::<u64, CapacityContainerBuilder<_>>::from(notes);
-    let mut waiting = Waiting { steps, records: HashMap::new(), join };
+    let mut waiting = Waiting { steps, records: HashMap::new(), join, left_out: false };
 
     builder.build(move |mut capabilities| {
         // For notes of the epoch that is open.
         let mut open = capabilities.pop().filter(|_| carry);
         let mut later: Later<(Capability<u64>, Vec<Part<R, O, E>>)> = Later::new();
+        let mut left_out: Vec<Capability<u64>> = Vec::new();
         move |frontiers| {
             let mut hold = |capability: Option<Capability<u64>>, parts: &mut Vec<_>| {
                 if let Some(capability) = capability {
@@ -62,6 +65,7 @@ pub(super) fn join<'s, R: Row, O: Storable, E: Storable>(
             let mut add_all = |waiting: &mut Waiting<R, O, E>, epoch| {
                 for (capability, parts) in later.take(epoch) {
                     output.session(&capability).give_iterator(parts.into_iter().filter_map(|part| waiting.add(part)));
+                    left_out.extend(std::mem::take(&mut waiting.left_out).then_some(capability));
                 }
             };
             let next = earliest(frontiers);
@@ -72,7 +76,8 @@ pub(super) fn join<'s, R: Row, O: Storable, E: Storable>(
                     capability.downgrade(&next);
                 }
             }
-            add_all(&mut waiting, next.unwrap_or(u64::MAX - 1));
+            // What is noted at the end of an epoch must be of that epoch alone; without notes nothing has to wait.
+            add_all(&mut waiting, next.filter(|_| carry).unwrap_or(u64::MAX - 1));
             if next.is_none() {
                 open = None;
             }
@@ -86,6 +91,8 @@ struct Waiting<R, O, E> {
     steps: usize,
     records: HashMap<Id, Parts<R, O, E>>,
     join: Join<R, O, E>,
+    /// Just now, of a record that was whole.
+    left_out: bool,
 }
 
 /// By the place of the step.
@@ -98,7 +105,7 @@ impl<R: Row, O: Storable, E: Storable> Waiting<R, O, E> {
     /// The whole, if this was the last part.
     fn add(&mut self, part: Part<R, O, E>) -> Option<R> {
         if self.steps == 1 {
-            return (self.join)(vec![Completed::from(part.done)]);
+            return self.join(vec![Completed::from(part.done)]);
         }
         let id = part.done.input.id();
         let steps = self.steps;
@@ -113,7 +120,13 @@ impl<R: Row, O: Storable, E: Storable> Waiting<R, O, E> {
             return None;
         }
         let parts = self.records.remove(&id)?;
-        (self.join)(parts.places.into_iter().flatten().map(Completed::from).collect())
+        self.join(parts.places.into_iter().flatten().map(Completed::from).collect())
+    }
+
+    fn join(&mut self, parts: Vec<Completed<R, O, E>>) -> Option<R> {
+        let whole = (self.join)(parts);
+        self.left_out |= whole.is_none();
+        whole
     }
 
     /// All that wait.

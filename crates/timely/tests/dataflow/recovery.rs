@@ -9,8 +9,8 @@ use std::time::Duration;
 use inflight::driver::hashed;
 use inflight::{Function, Options, Order};
 use inflight_timely::pipeline::{
-    Cut, Ended, Id, Partition, Pipeline, Position, Produced, Recovery, Restored, Row, Sink, Source, Stage, Step,
-    install,
+    Cut, Ended, Id, Partition, Pipeline, Position, Produced, Readers, Recovery, Restored, Row, Sink, Source, Stage,
+    Step, install,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -79,23 +79,39 @@ impl Source<Record> for Numbers {
     }
 }
 
-struct Writer(Arc<Mutex<Disk>>, Option<u64>);
+struct Writer {
+    disk: Arc<Mutex<Disk>>,
+    completed: Option<u64>,
+    carry: bool,
+}
 
 impl Sink<Record> for Writer {
     fn take(&mut self, records: &mut VecDeque<Record>) {
-        self.0.lock().expect("no panic").output.extend(records.drain(..));
+        self.disk.lock().expect("no panic").output.extend(records.drain(..));
     }
 
     fn checkpoint(&mut self, cut: Cut) {
-        let mut disk = self.0.lock().expect("no panic");
+        let mut disk = self.disk.lock().expect("no panic");
         disk.counts = disk.output.len();
         disk.complete = cut.last;
+        if !self.carry {
+            let mut got: Vec<Id> = disk.output.iter().map(Row::id).collect();
+            got.sort();
+            let before = cut.positions.iter().flat_map(|Position { partition, at }| {
+                (1..=at.parse().expect("a number")).map(|number| Id { partition: *partition, number })
+            });
+            assert_eq!(
+                (got, cut.carried),
+                (before.collect(), 0),
+                "the sink has what the positions say and nothing else"
+            );
+        }
         disk.checkpoint = Some((cut.epoch, cut.positions, (cut.encode)().expect("it can be stored")));
-        self.1 = Some(cut.epoch);
+        self.completed = Some(cut.epoch);
     }
 
     fn completed(&mut self) -> Option<u64> {
-        self.1
+        self.completed
     }
 }
 
@@ -114,6 +130,14 @@ async fn look_up(record: Record) -> Result<u64, String> {
 struct Plan {
     orders: [Order; 3],
     ordered: bool,
+    carry: bool,
+    readers: Readers,
+}
+
+impl Plan {
+    fn new(orders: [Order; 3], ordered: bool) -> Self {
+        Self { orders, ordered, carry: true, readers: Readers::All }
+    }
 }
 
 /// One stage of two steps, and one of one.
@@ -159,10 +183,11 @@ fn pipeline<Shape: 'static, F: Function<Record, Shape, Output = u64, Error = Str
             Stage { steps: vec![step(plan.orders[0]), step(plan.orders[1])], join: join() },
             Stage { steps: vec![step(plan.orders[2])], join: join() },
         ],
-        sink: Box::new(|_| Box::new(Writer(disk, None))),
+        sink: Box::new(move |_| Box::new(Writer { disk, completed: None, carry: plan.carry })),
         ordered: plan.ordered,
         partitions: partitions.collect(),
-        recovery: Some(Recovery { every: Duration::from_millis(3), restored }),
+        readers: plan.readers,
+        recovery: Some(Recovery { every: Duration::from_millis(3), carry: plan.carry, restored }),
     }
 }
 
@@ -215,7 +240,7 @@ fn expected() -> Vec<Record> {
 fn nothing_is_lost_or_doubled_in_any_order() {
     let orders = [Order::Ordered, Order::Unordered, Order::KeyOrdered, Order::KeySerial];
     for (seed, first) in (0..).zip(orders) {
-        let plan = Plan { orders: [first, Order::Unordered, orders[(seed as usize + 1) % 4]], ordered: false };
+        let plan = Plan::new([first, Order::Unordered, orders[(seed as usize + 1) % 4]], false);
         let mut output = interrupted(plan, seed);
         output.sort();
         assert_eq!(output, expected());
@@ -225,12 +250,93 @@ fn nothing_is_lost_or_doubled_in_any_order() {
 #[test]
 fn partitions_keep_their_order() {
     for seed in 0..3 {
-        let plan = Plan { orders: [Order::Ordered; 3], ordered: true };
+        let plan = Plan::new([Order::Ordered; 3], true);
         let mut output = interrupted(plan, seed);
         // Stable: only the partitions are put apart.
         output.sort_by_key(|record| record.partition);
         assert_eq!(output, expected());
     }
+}
+
+#[test]
+fn without_carrying_an_epoch_has_the_records_before_its_positions_and_no_others() {
+    let orders = [Order::Ordered, Order::Unordered, Order::KeyOrdered, Order::KeySerial];
+    for (seed, first) in (0..).zip(orders) {
+        for ordered in [false, true] {
+            let orders =
+                if ordered { [Order::Ordered; 3] } else { [first, Order::Unordered, orders[3 - seed as usize]] };
+            let mut output = interrupted(Plan { carry: false, ..Plan::new(orders, ordered) }, seed);
+            output.sort();
+            assert_eq!(output, expected());
+        }
+    }
+}
+
+#[test]
+fn no_checkpoint_says_of_a_record_that_was_left_out_that_it_is_done() {
+    let runtime = runtime();
+    for carry in [true, false] {
+        let disk = Arc::new(Mutex::new(Disk::default()));
+        let plan = Plan { carry, ..Plan::new([Order::Unordered; 3], false) };
+        let (handle, written) = (runtime.handle().clone(), Arc::clone(&disk));
+        let guards = timely::execute(timely::Config::process(2), move |worker| {
+            let mut pipeline = pipeline(plan, &written, || look_up);
+            pipeline.stages[1].join = Box::new(|_| None);
+            let installed = install(worker, pipeline, &handle).expect("nothing is restored");
+            // Long after everything else is done.
+            let mut looks = 3_000;
+            let ended = installed.run(worker, |_| {
+                looks -= 1;
+                if looks == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            assert_eq!(ended, Ended::BrokenOff);
+        });
+        drop(guards.expect("workers"));
+        assert_eq!(disk.lock().expect("no panic").counts, 0);
+        run(1, plan, &disk, i64::MAX, runtime.handle());
+        let mut output = disk.lock().expect("no panic").output.clone();
+        output.sort();
+        assert_eq!(output, expected());
+    }
+}
+
+/// Numbers that are read by one worker only.
+struct OnlyHere(Option<Numbers>);
+
+impl Source<Record> for OnlyHere {
+    fn assign(&mut self, partition: Partition) {
+        self.0.as_mut().expect("a reader").assign(partition);
+    }
+
+    fn produce(&mut self, most: u64) -> Produced<Record> {
+        self.0.as_mut().map_or(Produced::End, |numbers| numbers.produce(most))
+    }
+
+    fn positions(&mut self) -> Vec<Position> {
+        self.0.as_mut().map_or_else(Vec::new, Source::positions)
+    }
+}
+
+#[test]
+fn one_worker_may_read_for_all_and_what_it_reads_is_looked_up_by_all() {
+    let runtime = runtime();
+    let disk = Arc::new(Mutex::new(Disk::default()));
+    let (handle, written) = (runtime.handle().clone(), Arc::clone(&disk));
+    let guards = timely::execute(timely::Config::process(3), move |worker| {
+        let plan = Plan::new([Order::Unordered; 3], false);
+        let plan = Plan { carry: false, readers: Readers::First, ..plan };
+        let numbers = (worker.index() == 0).then(|| Numbers { records: RECORDS, next: BTreeMap::new() });
+        let source = Box::new(move |_| Box::new(OnlyHere(numbers)) as Box<dyn Source<Record>>);
+        let pipeline = Pipeline { source, ..pipeline(plan, &written, || look_up) };
+        let installed = install(worker, pipeline, &handle).expect("nothing is restored");
+        assert_eq!(installed.run(worker, |_| ControlFlow::Continue(())), Ended::Complete);
+    });
+    drop(guards.expect("workers"));
+    let disk = disk.lock().expect("no panic");
+    assert_eq!((disk.counts, disk.complete), (disk.output.len(), true));
+    let mut output = disk.output.clone();
+    output.sort();
+    assert_eq!(output, expected());
 }
 
 /// Records are read by three sources and looked up by two workers; each key has one of them, to the sink.
@@ -240,7 +346,7 @@ fn the_records_of_a_key_come_in_their_order_from_several_workers() {
     let disk = Arc::new(Mutex::new(Disk::default()));
     let (handle, written) = (runtime.handle().clone(), Arc::clone(&disk));
     let guards = timely::execute(timely::Config::process(2), move |worker| {
-        let plan = Plan { orders: [Order::KeyOrdered; 3], ordered: false };
+        let plan = Plan::new([Order::KeyOrdered; 3], false);
         let mut pipeline = pipeline(plan, &written, || look_up);
         pipeline.stages.remove(0);
         let installed = install(worker, pipeline, &handle).expect("nothing is restored");
