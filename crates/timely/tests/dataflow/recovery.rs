@@ -279,14 +279,19 @@ fn no_checkpoint_says_of_a_record_that_was_left_out_that_it_is_done() {
         let disk = Arc::new(Mutex::new(Disk::default()));
         let plan = Plan { carry, ..Plan::new([Order::Unordered; 3], false) };
         let (handle, written) = (runtime.handle().clone(), Arc::clone(&disk));
+        let left_out = Arc::new(AtomicU64::new(0));
         let guards = timely::execute(timely::Config::process(2), move |worker| {
             let mut pipeline = pipeline(plan, &written, || look_up);
-            pipeline.stages[1].join = Box::new(|_| None);
+            let counted = Arc::clone(&left_out);
+            pipeline.stages[1].join = Box::new(move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                None
+            });
             let installed = install(worker, pipeline, &handle).expect("nothing is restored");
-            // Long after everything else is done.
-            let mut looks = 3_000;
+            // A while after it has happened to all that there are credits for.
+            let mut looks = 10;
             let ended = installed.run(worker, |_| {
-                looks -= 1;
+                looks -= u32::from(left_out.load(Ordering::Relaxed) >= 150);
                 if looks == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             assert_eq!(ended, Ended::BrokenOff);
