@@ -111,11 +111,11 @@ impl Reading {
         // Lines are only told of where a reader stands: it is read once more.
         let line = FileSource::open_at(&config, position).and_then(|mut source| {
             source.read_batch(1, &mut Vec::new())?;
-            Ok(source.position().line)
+            Ok(source.position().at["line"].as_u64())
         });
         match line {
-            Ok(line) => format!("{partition}, line {line}, record {number}"),
-            Err(_) => format!("{partition}, record {number}"),
+            Ok(Some(line)) => format!("{partition}, line {line}, record {number}"),
+            _ => format!("{partition}, record {number}"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a run begins: at the beginning, or where its last checkpoint left off.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ fn open_all(
     }
     let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
     let sources = partitions.iter().map(|partition| partition.name.clone()).collect();
-    let letters = pipeline.replays.then(|| pipeline.source.path.clone());
+    let letters = pipeline.replays.then(|| PathBuf::from(pipeline.source.name()));
     let open = move || {
         writer::open(&records, dead_letters.as_ref(), &states, sources, opened_sinks, letters.as_deref())
             .map_err(|error| error.to_string())
