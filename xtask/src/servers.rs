@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 mod postgres;
+mod redis;
 
 /// A server that tests ask for.
 struct Server {
@@ -19,8 +20,10 @@ struct Server {
     start: fn(&Ground) -> Result<Running, String>,
 }
 
-const SERVERS: [Server; 1] =
-    [Server { name: "PostgreSQL", variable: "INFLIGHT_TEST_POSTGRES", start: postgres::start }];
+const SERVERS: [Server; 2] = [
+    Server { name: "PostgreSQL", variable: "INFLIGHT_TEST_POSTGRES", start: postgres::start },
+    Server { name: "Redis", variable: "INFLIGHT_TEST_REDIS", start: redis::start },
+];
 
 /// How long a server may take until it answers.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);

@@ -108,18 +108,11 @@ fn normalised_sink(sink: &Sink, folder: &Path) -> anyhow::Result<Value> {
 }
 
 fn normalised_step(step: &Step, folder: &Path) -> anyhow::Result<Value> {
-    let system = match step.lookup.clone() {
-        Lookup::Sqlite(mut config) => {
-            config.database = typed(&config.database, folder).into();
-            serde_json::to_value(config)?
-        }
-        Lookup::Postgres(mut config) => {
-            if let Some(path) = &mut config.server.sslrootcert {
-                *path = typed(path, folder).into();
-            }
-            serde_json::to_value(config)?
-        }
-    };
+    let mut lookup = step.lookup.clone();
+    for path in lookup.paths_mut() {
+        *path = typed(path, folder).into();
+    }
+    let system = lookup.configuration()?;
     Ok(json!({
         step.lookup.system(): without_nulls(system),
         "key": Entries(step.key.clone()),
@@ -282,10 +275,13 @@ fn step_in_words(step: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let keys = step["key"].as_object().into_iter().flatten();
     let keys: Vec<String> = keys.map(|(column, path)| format!("{column} = {}", text(path))).collect();
-    let kind = if step.get("postgres").is_some() { "postgres" } else { "sqlite" };
+    let kind = Lookup::SYSTEMS.into_iter().find(|kind| step.get(kind).is_some()).unwrap_or_default();
     let system = &step[kind];
-    let place = ["database", "url", "host"].iter().find_map(|key| system.get(key)).map(text).unwrap_or_default();
-    let asked = system.get("table").map_or_else(|| "query".to_owned(), |table| format!("table {}", text(table)));
+    let place = ["database", "url", "host", "file"].iter().find_map(|key| system.get(key));
+    let place = place.map(|place| text(place.get("path").unwrap_or(place))).unwrap_or_default();
+    let asked =
+        ["table", "get", "hash", "method"].iter().find_map(|key| Some(format!("{key} {}", text(system.get(key)?))));
+    let asked = asked.unwrap_or_else(|| if kind == "memory" { "rows" } else { "query" }.to_owned());
     format!(
         "{kind} {place}, {asked}, {}; {} order, {} calls at once, up to {} records in each, {} held",
         keys.join(" and "),

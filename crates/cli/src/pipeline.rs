@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod cluster;
+mod lookup;
 mod sink;
 mod source;
 mod step;
@@ -21,11 +22,12 @@ use crate::variables::Secrets;
 
 pub use self::checkpoint::{Checkpoint, EVERY, KEEP, KEEP_MAX, KEEP_MIN, NoRecovery};
 pub use self::cluster::{CONNECT_WITHIN, Cluster, PROCESSES_MAX, SILENT_AFTER, WORKERS, WORKERS_MAX};
+pub use self::lookup::Lookup;
 pub use self::sink::{Guarantee, Sink};
 pub use self::source::Source;
 use self::step::StepCheck;
 pub use self::step::{
-    BACKOFF, BATCH, BATCH_MAX, CAPACITY, CAPACITY_MAX, CONCURRENCY, CONCURRENCY_MAX, DEADLINE_TIMEOUTS, LINGER, Lookup,
+    BACKOFF, BATCH, BATCH_MAX, CAPACITY, CAPACITY_MAX, CONCURRENCY, CONCURRENCY_MAX, DEADLINE_TIMEOUTS, LINGER,
     RETRIES, Step, TIMEOUT,
 };
 
@@ -212,7 +214,7 @@ impl Pipeline {
             paths.push(&mut setup.database);
             paths.extend(setup.tables.values_mut().map(|table| &mut table.csv));
         }
-        paths.extend(steps.iter_mut().filter_map(|step| step.lookup.path_mut()));
+        paths.extend(steps.iter_mut().flat_map(|step| step.lookup.paths_mut()));
         paths.extend(checkpoint.as_mut().map(|checkpoint| &mut checkpoint.dir));
         if let Some(Cluster { hosts: Hosts::File(path), .. }) = cluster {
             paths.push(path);
@@ -259,13 +261,8 @@ fn needs(
         let Some(needed) = all.iter().position(|(name, _)| name == first) else { continue };
         let place = ["enrich", name, "key", column];
         // Empty when the file does not say which columns there are.
-        let Typed { sqlite, postgres, .. } = &all[needed].1;
-        let columns = match (sqlite, postgres) {
-            (Some(lookup), _) => lookup.columns.as_ref(),
-            (None, Some(lookup)) => lookup.columns.as_ref(),
-            (None, None) => None,
-        };
-        let columns: Vec<&str> = columns.into_iter().flatten().map(String::as_str).collect();
+        let named = Lookup::named(&all[needed].1);
+        let columns: Vec<&str> = named.iter().flat_map(Lookup::columns).map(String::as_str).collect();
         match path.names().get(1) {
             None => {
                 let fault = document.fault(&place, format!("`{path}` is the whole result of step `{first}`"));

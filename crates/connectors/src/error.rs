@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -22,6 +23,9 @@ struct Parts {
     kind: ErrorKind,
     message: String,
     place: Place,
+    /// The pause that whoever failed asks for.
+    #[serde(default)]
+    retry_after: Option<Duration>,
     #[serde(with = "causes")]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -31,7 +35,7 @@ struct Parts {
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Somebody else holds the database. Worth another attempt.
+    /// Somebody else holds the database, or the system asks to be asked later. Worth another attempt.
     Busy,
     /// What a checkpoint relies on is not as it was: a file is another one, or a newer run has taken over.
     Changed,
@@ -55,7 +59,7 @@ pub enum ErrorKind {
     Query,
     /// The server did not answer in time, or the request was cancelled. Worth another attempt.
     Timeout,
-    /// A line is longer than the limit.
+    /// A line, or an answer, is longer than the limit.
     TooLong,
     /// The input ends too early: a gzip stream without its end, a quote that is never closed.
     Truncated,
@@ -83,7 +87,13 @@ pub struct Place {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Parts { kind, message: message.into(), place: Place::default(), source: None }))
+        Self(Box::new(Parts {
+            kind,
+            message: message.into(),
+            place: Place::default(),
+            retry_after: None,
+            source: None,
+        }))
     }
 
     /// An error of the operating system while doing `what`, as in "cannot open".
@@ -132,6 +142,12 @@ impl Error {
         self
     }
 
+    #[cfg(feature = "http")]
+    pub(crate) fn worth_asking_after(mut self, pause: Duration) -> Self {
+        self.0.retry_after = Some(pause);
+        self
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -140,6 +156,11 @@ impl Error {
     /// Whether the same request, unchanged, may succeed a little later.
     pub fn is_retryable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Unavailable)
+    }
+
+    /// How long to wait before asking again, if whoever failed has said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// Where it happened.
@@ -172,7 +193,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { kind, message, place, source } = &*self.0;
+        let Parts { kind, message, place, source, retry_after: _ } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)

@@ -11,7 +11,7 @@
 //!                                      SqliteLookup::lookup
 //! ```
 //!
-//! Everything here but `PostgresLookup` is synchronous and knows no engine: a host gives each source, sink and lookup a
+//! Everything here but the look-ups over a network is synchronous and knows no engine: a host gives each source, sink and lookup a
 //! thread of its own.
 //! All of them move one kind of thing, the [`Record`], and fail with one kind of thing, the [`Error`], which says what
 //! is wrong, where (file, line, column, record number), whether asking again makes sense, and what to do about it.
@@ -22,7 +22,10 @@
 //! | system | read | write | look up | feature |
 //! |---|---|---|---|---|
 //! | files, stdin, stdout: JSON lines and CSV, plain or gzip | [`file::FileSource`] | [`file::FileSink`] | | always on |
+//! | HTTP services that answer with JSON | | | `http::HttpLookup` | `http` |
+//! | rows in memory, from a file or a pipeline | | | [`memory::MemoryLookup`] | always on |
 //! | PostgreSQL | | `postgres::PostgresSink` | `postgres::PostgresLookup` | `postgres` |
+//! | Redis, single or cluster | | | `redis::RedisLookup` | `redis` |
 //! | SQLite | | `sqlite::SqliteSink`; `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
 //!
 //! # Example
@@ -53,17 +56,28 @@
 pub mod duration;
 mod error;
 pub mod file;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod memory;
 mod message;
 mod partial;
 mod path;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod renewed;
 mod secret;
 mod sink;
 mod source;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod suggestion;
+#[cfg(any(feature = "http", feature = "redis"))]
+mod template;
+#[cfg(any(feature = "http", feature = "redis"))]
+mod tls;
 
 pub use error::{Error, ErrorKind, Place};
 pub use message::{Event, Malformed, Message, Messages};
@@ -77,3 +91,7 @@ pub type Record = serde_json::Map<String, serde_json::Value>;
 
 /// What a lookup is asked for: one value per key column, in the order of the key columns.
 pub type Key = Vec<serde_json::Value>;
+
+/// What a look-up found for a key: a value, most often an object; `None` when there is none (*missing*). An error concerns
+/// this key alone, not those that were asked for with it.
+pub type Answer = Result<Option<serde_json::Value>, Error>;

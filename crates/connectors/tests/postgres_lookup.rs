@@ -7,8 +7,8 @@ mod postgres;
 
 use std::time::Duration;
 
-use inflight_connectors::postgres::{Answer, PostgresConfig, PostgresLookup, PostgresLookupConfig, ROWS_MAX, Rows};
-use inflight_connectors::{Error, ErrorKind, Key};
+use inflight_connectors::postgres::{PostgresConfig, PostgresLookup, PostgresLookupConfig, ROWS_MAX, Rows};
+use inflight_connectors::{Answer, Error, ErrorKind, Key};
 use postgres::Schema;
 use serde_json::{Value, json};
 

@@ -19,8 +19,9 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
 /// Imports nothing, not even from elsewhere.
 const PURE: &str = "inflight-core";
 
-/// One system of the connectors may use another only here: (who, whom). SQLite loads its tables from CSV files.
-const SYSTEMS: [(&str, &str); 1] = [("sqlite", "file")];
+/// One system of the connectors may use another only here: (who, whom). SQLite loads its tables from CSV files, and rows
+/// in memory come from files.
+const SYSTEMS: [(&str, &str); 2] = [("memory", "file"), ("sqlite", "file")];
 
 const CONNECTORS: &str = "crates/connectors/src/";
 

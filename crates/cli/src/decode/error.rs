@@ -9,23 +9,19 @@ use crate::fault::{Fault, listed, suggestion};
 use crate::yaml::{Node, Value};
 
 /// Words of the format that are planned. They are refused as such, so that nobody hunts for a typing error.
-const PLANNED: [&str; 21] = [
+const PLANNED: [&str; 17] = [
     "cache",
     "circuit_breaker",
     "exactly_once",
     "grpc",
     "hedge",
-    "http",
     "jetstream",
     "kafka",
-    "memory",
     "metrics",
     "mysql",
     "nats",
     "parquet",
-    "postgres",
     "rate_limit",
-    "redis",
     "s3",
     "single_flight",
     "tests",

@@ -1,7 +1,10 @@
 //! One look-up for each record, as typed.
 
 use inflight_connectors::FieldPath;
+use inflight_connectors::http::HttpLookupConfig;
+use inflight_connectors::memory::MemoryLookupConfig;
 use inflight_connectors::postgres::PostgresLookupConfig;
+use inflight_connectors::redis::RedisLookupConfig;
 use inflight_connectors::sqlite::SqliteLookupConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,17 +13,23 @@ use crate::entries::Entries;
 use crate::number_or::NumberOr;
 use crate::units::{Count, Period, PeriodRange, RetryCount};
 
-/// One look-up for each record.
+/// One look-up for each record. It asks one system: `sqlite`, `postgres`, `redis`, `http` or `memory`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Look up rows of a table in an SQLite database. Either this or `postgres`.
+    /// Look up rows of a table in an SQLite database.
     pub sqlite: Option<SqliteLookupConfig>,
-    /// Look up rows of a table in a PostgreSQL database. Either this or `sqlite`.
+    /// Look up rows of a table in a PostgreSQL database.
     pub postgres: Option<PostgresLookupConfig>,
+    /// Look up strings or hashes in Redis by names made of the key.
+    pub redis: Option<RedisLookupConfig>,
+    /// Ask a service over HTTP that answers with JSON.
+    pub http: Option<HttpLookupConfig>,
+    /// Look up rows that are held in memory, from a file or from the pipeline itself.
+    pub memory: Option<MemoryLookupConfig>,
     /// What to look up: columns of the table, each with the field of the record that it must equal, as in
-    /// `{ tailnum: .tailnum }`. A field of another step's result (`.plane.model`) makes this step run after that one.
-    /// A record in which one of the fields is missing or null counts as missing, without a call.
+    /// `{ tailnum: .tailnum }`. Of a system without tables, the columns are names for the parts of the key. A field of
+    /// another step's result (`.plane.model`) makes this step run after that one. A record in which one of the fields is missing or null counts as missing, without a call.
     pub key: Entries<FieldPath>,
     /// In which order records leave. Default: `input`.
     #[serde(default)]

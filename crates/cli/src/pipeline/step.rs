@@ -1,12 +1,10 @@
 //! A step as needed: its limits, clocks, retries and batches checked, and those that were left out filled in.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inflight_connectors::postgres::PostgresLookupConfig;
-use inflight_connectors::sqlite::SqliteLookupConfig;
-use inflight_connectors::{Error, FieldPath};
+use inflight_connectors::FieldPath;
 
+use super::lookup::Lookup;
 use crate::fault::Fault;
 use crate::file::{Batch, Document, OnError, OnMissing, Order, Retries, RetryOn, Step as Typed};
 use crate::number_or::NumberOr;
@@ -81,53 +79,6 @@ pub struct Step {
     pub on_error: OnError,
 }
 
-/// A system that is asked.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Lookup {
-    /// A table of an SQLite database.
-    Sqlite(SqliteLookupConfig),
-    /// A table of a PostgreSQL database.
-    Postgres(Box<PostgresLookupConfig>),
-}
-
-impl Lookup {
-    /// Its key in the pipeline file.
-    pub const fn system(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgres",
-        }
-    }
-
-    /// Whether the configuration makes sense, as far as can be told without the system.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::Sqlite(config) => config.check(),
-            Self::Postgres(config) => config.check(),
-        }
-    }
-
-    /// The database, if it is a file.
-    pub fn database(&self) -> Option<&Path> {
-        match self {
-            Self::Sqlite(config) => Some(&config.database),
-            Self::Postgres(_) => None,
-        }
-    }
-
-    /// The path in it that starts from the folder of the pipeline file.
-    pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
-        match self {
-            Self::Sqlite(config) => Some(&mut config.database),
-            Self::Postgres(config) => config.server.sslrootcert.as_mut(),
-        }
-    }
-}
-
 /// The check of one step.
 pub(super) struct StepCheck<'a> {
     pub(super) document: &'a Document,
@@ -142,17 +93,18 @@ impl StepCheck<'_> {
     }
 
     pub(super) fn step(&mut self, typed: Typed) -> Option<Step> {
+        let lookup = self.system(Lookup::named(&typed));
         let (batch_size, batch_linger) = self.batch(typed.batch);
+        let batch_size = batch_size.or_else(|| lookup.as_ref().and_then(Lookup::batch_size));
         let (capacity, concurrency, batch_size) = self.limits(typed.capacity, typed.concurrency, batch_size);
         let (timeout, deadline) = self.clocks(typed.timeout, typed.deadline);
         let (retries, backoff, retry_on) = self.retries(typed.retries);
         if typed.key.0.is_empty() {
             self.refuse("key", "the key has no column".to_owned(), "such as `key: { id: .user_id }`");
         }
-        let lookup = self.system(typed.sqlite, typed.postgres)?;
         Some(Step {
             name: self.name.to_owned(),
-            lookup,
+            lookup: lookup?,
             key: typed.key.0,
             order: typed.order,
             capacity,
@@ -169,14 +121,12 @@ impl StepCheck<'_> {
         })
     }
 
-    fn system(&mut self, sqlite: Option<SqliteLookupConfig>, postgres: Option<PostgresLookupConfig>) -> Option<Lookup> {
-        let (message, label) = match (sqlite, postgres) {
-            (Some(config), None) => return Some(Lookup::Sqlite(config)),
-            (None, Some(config)) => return Some(Lookup::Postgres(Box::new(config))),
-            (None, None) => {
-                ("asks no system", "such as `sqlite: { database: users.db, table: users, columns: [name] }`")
-            }
-            (Some(_), Some(_)) => ("asks two systems", "make a step of each; they run at the same time"),
+    fn system(&mut self, mut named: Vec<Lookup>) -> Option<Lookup> {
+        let (message, label) = match named.len() {
+            0 => ("asks no system", "such as `sqlite: { database: users.db, table: users, columns: [name] }`"),
+            1 => return named.pop(),
+            2 => ("asks two systems", "make a step of each; they run at the same time"),
+            _ => ("asks several systems", "make a step of each; they run at the same time"),
         };
         let fault = self.document.fault_at_key(&["enrich", self.name], format!("step `{}` {message}", self.name));
         self.faults.push(fault.with_label(label));

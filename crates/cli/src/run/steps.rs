@@ -54,7 +54,8 @@ fn step(step: &Step, calls: Arc<tally::Calls>) -> pipeline::Step<Row, Lookup, Ba
             })
             .retry_if(move |result: &Result<Answer, lookup::Error>| {
                 matches!(result, Err(error) if busy && error.is_retryable())
-            });
+            })
+            .retry_after(lookup::Error::retry_after);
     }
     let order = match step.order {
         Order::Input => inflight::Order::Ordered,

@@ -87,7 +87,7 @@ error: `kafka` is not supported yet
   |           ^^^^^ known here: file, stdin
 "
     );
-    for key in ["rate_limit: 500/s", "http: { url: x }", "redis: {}"] {
+    for key in ["rate_limit: 500/s", "mysql: { url: x }"] {
         let name = key.split(':').next().unwrap();
         assert!(key_error(key).starts_with(&format!("`{name}` is not supported yet")), "{key}");
     }

@@ -33,7 +33,8 @@ fn every_key_is_there() {
                     timeout deadline retries max backoff on batch size linger on_missing on_error default checkpoint dir \
                     paths every keep replay workers cluster hosts process connect_within silent_after \
                     create postgres url host port user password dbname sslmode sslrootcert rows connections \
-                    statement_timeout";
+                    statement_timeout redis ca_file cluster nodes get hash fields value http \
+                    method headers body answer missing keys answers max_answer_bytes memory max_rows";
     for key in expected.split_whitespace() {
         assert!(keys.iter().any(|known| *known == key), "{key} is missing");
     }

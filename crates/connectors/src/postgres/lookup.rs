@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use self::lane::Lane;
 use super::PostgresLookupConfig;
 use super::connect::Server;
-use crate::{Error, ErrorKind, Key};
+use crate::{Answer, Error, ErrorKind, Key};
 
 mod keys;
 mod lane;
@@ -15,11 +13,10 @@ mod parameters;
 mod question;
 mod value;
 
-/// What a look-up found for a key: a row as an object, with [`Rows::All`](super::Rows::All) a list of rows; `None` when
-/// there is none (*missing*). An error concerns this key alone: it cannot be one of that column, or has too many rows.
-pub type Answer = Result<Option<Value>, Error>;
-
 /// Looks up rows by key, many keys in one query and many queries under way on each connection.
+///
+/// An answer is a row as an object, with [`Rows::All`](super::Rows::All) a list of rows. An error of one key says that it
+/// cannot be one of that column, or has too many rows.
 ///
 /// The values of an answer, by the type of their column: numeric is a number where that loses nothing (64 bits, or 15
 /// digits), else a text with all digits; timestamptz is RFC 3339 in UTC (`2026-01-31T12:00:00Z`), timestamp the same without the

@@ -13,7 +13,7 @@ mod table;
 pub use config::{
     CONNECTIONS, MAX_CONNECTIONS, PostgresConfig, PostgresLookupConfig, PostgresSinkConfig, ROWS_MAX, Rows, SslMode,
 };
-pub use lookup::{Answer, PostgresLookup};
+pub use lookup::PostgresLookup;
 pub use sink::{BATCH_BYTES, BATCH_RECORDS, COMMIT_RECORDS, PostgresSink};
 
 /// A name as SQL has it, whatever characters are in it.

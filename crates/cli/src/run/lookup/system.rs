@@ -1,7 +1,10 @@
 //! The systems that can be asked: an arm for each.
 
 use inflight::Cancellation;
+use inflight_connectors::http::HttpLookup;
+use inflight_connectors::memory::MemoryLookup;
 use inflight_connectors::postgres::PostgresLookup;
+use inflight_connectors::redis::RedisLookup;
 use inflight_connectors::{Error, Key};
 use serde_json::Value;
 
@@ -12,6 +15,9 @@ use crate::pipeline::{Lookup, Step};
 pub(super) enum System {
     Sqlite(Sqlite),
     Postgres(PostgresLookup),
+    Redis(RedisLookup),
+    Http(Box<HttpLookup>),
+    Memory(MemoryLookup),
 }
 
 /// What was found for each key.
@@ -28,6 +34,9 @@ impl System {
                 config.statement_timeout.get_or_insert(step.timeout);
                 PostgresLookup::connect(&config, &columns).await.map(Self::Postgres)
             }
+            Lookup::Redis(config) => RedisLookup::connect(config, &columns).await.map(Self::Redis),
+            Lookup::Http(config) => HttpLookup::connect(config, &columns).map(|http| Self::Http(Box::new(http))),
+            Lookup::Memory(config) => MemoryLookup::open(config, &columns).map(Self::Memory),
         }
     }
 
@@ -35,6 +44,9 @@ impl System {
         match self {
             Self::Sqlite(sqlite) => sqlite.ask(keys).await,
             Self::Postgres(postgres) => postgres.lookup(&keys).await,
+            Self::Redis(redis) => redis.lookup(&keys).await,
+            Self::Http(http) => http.lookup(&keys).await,
+            Self::Memory(memory) => memory.lookup(&keys),
         }
     }
 
@@ -43,7 +55,7 @@ impl System {
         match lookup {
             // A query that runs on a thread cannot be stopped.
             Lookup::Sqlite(_) => Cancellation::Wait,
-            Lookup::Postgres(_) => Cancellation::Drop,
+            Lookup::Postgres(_) | Lookup::Redis(_) | Lookup::Http(_) | Lookup::Memory(_) => Cancellation::Drop,
         }
     }
 }

@@ -1,36 +1,26 @@
 //! One connection of several, made when it is needed, with many queries under way.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::Answer;
 use super::keys::Part;
 use super::question::Question;
 use crate::postgres::PostgresLookupConfig;
 use crate::postgres::connect::Server;
 use crate::postgres::error::postgres_error;
-use crate::{Error, ErrorKind, Key};
+use crate::renewed::{Renewed, Usable};
+use crate::{Answer, Error, ErrorKind, Key};
 
 pub(super) struct Lane {
     server: Arc<Server>,
     config: PostgresLookupConfig,
     key_columns: Vec<String>,
-    slot: tokio::sync::Mutex<Slot>,
-    /// Attempts to connect that failed.
-    failures: AtomicU64,
-    under_way: AtomicUsize,
-}
-
-#[derive(Default)]
-struct Slot {
-    live: Option<Arc<Live>>,
-    /// Of the last attempt to connect.
-    failure: Option<Error>,
+    connection: Renewed<Live>,
 }
 
 /// A connection that works, as far as is known.
@@ -53,38 +43,21 @@ enum Trouble {
 
 impl Lane {
     pub(super) fn new(server: Arc<Server>, config: PostgresLookupConfig, key_columns: Vec<String>) -> Self {
-        let (slot, failures, under_way) = Default::default();
-        Self { server, config, key_columns, slot, failures, under_way }
+        Self { server, config, key_columns, connection: Renewed::default() }
     }
 
     /// Look-ups of this connection that have not ended.
     pub(super) fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+        self.connection.under_way()
     }
 
-    /// The connection; made anew if there is none. All who wait for that share what comes of it.
+    /// The connection; made anew if there is none.
     pub(super) async fn live(&self) -> Result<Arc<Live>, Error> {
-        let failures = self.failures.load(Ordering::Acquire);
-        let mut slot = self.slot.lock().await;
-        if let Some(live) = slot.live.as_ref().filter(|live| live.is_usable()) {
-            return Ok(Arc::clone(live));
-        }
-        slot.live = None;
-        if let Some(failure) = slot.failure.as_ref().filter(|_| self.failures.load(Ordering::Acquire) != failures) {
-            return Err(failure.clone());
-        }
-        match Live::connect(self).await {
-            Ok(live) => Ok(Arc::clone(slot.live.insert(Arc::new(live)))),
-            Err(error) => {
-                self.failures.fetch_add(1, Ordering::AcqRel);
-                slot.failure = Some(error.clone());
-                Err(error)
-            }
-        }
+        self.connection.live(async || Live::connect(self).await).await
     }
 
     pub(super) async fn answer(&self, keys: &[Key]) -> Result<Vec<Answer>, Error> {
-        let _under_way = UnderWay::begin(&self.under_way);
+        let _under_way = self.connection.begin();
         let lost = match self.live().await?.answer(keys, &self.server).await {
             Ok(answers) => return Ok(answers),
             Err(Trouble::Refused(error)) => return Err(error),
@@ -104,10 +77,6 @@ impl Live {
         let question = Question::prepare(&client, &lane.config, &lane.key_columns).await?;
         let (flights, sent, is_retired) = Default::default();
         Ok(Self { client, question, flights, sent, is_retired })
-    }
-
-    fn is_usable(&self) -> bool {
-        !self.client.is_closed() && !self.is_retired.load(Ordering::Acquire)
     }
 
     async fn answer(self: &Arc<Self>, keys: &[Key], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
@@ -173,6 +142,12 @@ impl Live {
     }
 }
 
+impl Usable for Live {
+    fn is_usable(&self) -> bool {
+        !self.client.is_closed() && !self.is_retired.load(Ordering::Acquire)
+    }
+}
+
 /// A query on its way. If it is dropped before it has landed, the server is asked to cancel it, provided it works on it:
 /// a cancellation hits whatever the connection works on. The connection is not used again, as it might hang.
 struct Flight {
@@ -209,21 +184,6 @@ impl Drop for Flight {
             let (token, server) = (self.live.client.cancel_token(), Arc::clone(&self.server));
             runtime.spawn(async move { server.cancel(token).await });
         }
-    }
-}
-
-struct UnderWay<'a>(&'a AtomicUsize);
-
-impl<'a> UnderWay<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use serde_json::Value;
 use tokio_postgres::{Client, Row, Statement};
 
-use super::Answer;
 use super::keys::{Column, KeyType, Part};
 use super::parameters::replaced;
 use super::value::{Json, is_read};
@@ -13,7 +12,7 @@ use crate::postgres::error::postgres_error;
 use crate::postgres::table::{Table, unknown};
 use crate::postgres::{PostgresLookupConfig, ROWS_MAX, Rows, names, quoted};
 use crate::suggestion::list;
-use crate::{Error, ErrorKind, Key, Record};
+use crate::{Answer, Error, ErrorKind, Key, Record};
 
 /// A prepared statement. The first column of its rows tells which key they belong to.
 #[derive(Debug)]
