@@ -20,6 +20,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   inflight check flights.yaml                 is the file right? (reads and writes no data)
+  inflight check --connect flights.yaml       do the systems it names answer?
   inflight explain flights.yaml               what would be done, with all defaults filled in
   inflight run flights.yaml                   do it
   inflight replay dead.jsonl flights.yaml     once more for the records that were given up
@@ -43,7 +44,12 @@ pub enum Command {
     #[command(after_help = format!("{REPLAY_HELP}\n\n{EXIT_CODES}"))]
     Replay(Box<ReplayArgs>),
     /// Check pipeline files without touching data: shows each error with its place.
+    #[command(after_help = CHECK_HELP)]
     Check {
+        /// Also ask the source, every look-up, the sink and the dead letters whether they answer: wrong passwords, missing
+        /// tables and columns, no permission. Reads no record and writes nothing.
+        #[arg(long)]
+        connect: bool,
         /// The pipeline files.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -68,6 +74,13 @@ pub enum Command {
     #[command(after_help = CHECKPOINTS_HELP)]
     Checkpoints(CheckpointsArgs),
 }
+
+const CHECK_HELP: &str = "\
+Examples:
+  inflight check *.yaml                 are the files right?
+  inflight check --connect flights.yaml does everything they name answer?
+
+The exit code is 78 if a file is wrong, and 1 if all are right and something does not answer.";
 
 const CHECKPOINTS_HELP: &str = "\
 Examples:

@@ -1,7 +1,7 @@
 //! What each command does, and the exit code it ends with.
 
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,6 +9,7 @@ use clap::Parser;
 use crate::args::{Cli, Command, RunArgs};
 use crate::change::change;
 use crate::checkpoints::checkpoints;
+use crate::connect::{Contact, connect};
 use crate::exit::Exit;
 use crate::explain::explain;
 use crate::file::LoadError;
@@ -38,11 +39,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run_pipeline(&args, |pipeline| change(pipeline, &args)),
         Command::Replay(args) => run_pipeline(&args.run, |pipeline| replay(pipeline, &args)),
-        Command::Check { files } => {
-            // All of them, even after one that is wrong.
-            let right = files.iter().filter(|file| checked(file)).count();
-            Ok(if right == files.len() { Exit::Done } else { Exit::BadPipeline }.into())
-        }
+        Command::Check { files, connect } => check(&files, connect),
         Command::Explain { file } => print(&explain(&Pipeline::load(&file)?)?),
         Command::Schema => print(&schema()?),
         Command::Setup { file, rebuild } => {
@@ -60,18 +57,46 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn checked(file: &Path) -> bool {
+/// Checks all files, even after one that is wrong; then, if wanted, what those that are right name.
+fn check(files: &[PathBuf], connect: bool) -> anyhow::Result<ExitCode> {
+    let right: Vec<Pipeline> = files.iter().filter_map(|file| checked(file)).collect();
+    let mut is_well = true;
+    for pipeline in right.iter().filter(|_| connect) {
+        is_well &= connected(pipeline)?;
+    }
+    Ok(match (right.len() == files.len(), is_well) {
+        (false, _) => Exit::BadPipeline,
+        (true, false) => Exit::Failed,
+        (true, true) => Exit::Done,
+    }
+    .into())
+}
+
+/// Whether everything that the pipeline names answers; a line for each.
+fn connected(pipeline: &Pipeline) -> anyhow::Result<bool> {
+    let contacts = connect(pipeline)?;
+    for contact in &contacts {
+        let line = format!("{}: {contact}", pipeline.name);
+        match contact.is_well() {
+            true => drop(print(&format!("{line}\n"))),
+            false => report(&anyhow::anyhow!(line)),
+        }
+    }
+    Ok(contacts.iter().all(Contact::is_well))
+}
+
+fn checked(file: &Path) -> Option<Pipeline> {
     match Pipeline::load(file) {
         Ok(pipeline) => {
             let steps = counted(pipeline.steps.len(), "look-up");
             let stages = counted(pipeline.stages.len(), "stage");
             // When whoever reads this has gone, the exit code still tells.
             drop(print(&format!("{}: right ({steps} in {stages})\n", file.display())));
-            true
+            Some(pipeline)
         }
         Err(error) => {
             report(&error.into());
-            false
+            None
         }
     }
 }

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: finished, or stopped by a signal and drained.
     Done = 0,
-    /// 1: the pipeline failed: a source, a sink or a look-up, or a step whose `on_error` says `fail`.
+    /// 1: the pipeline failed: a source, a sink or a look-up, or a step whose `on_error` says `fail`. Of `check --connect`:
+    /// something does not answer.
     Failed = 1,
     /// 2: the command line is wrong.
     Usage = 2,

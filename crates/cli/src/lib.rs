@@ -15,6 +15,7 @@ mod change;
 mod checkpoints;
 pub mod commands;
 pub mod compatible;
+pub mod connect;
 mod decode;
 pub mod entries;
 pub mod exit;

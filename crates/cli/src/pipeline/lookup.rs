@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use inflight_connectors::Error;
-use inflight_connectors::http::HttpLookupConfig;
-use inflight_connectors::memory::MemoryLookupConfig;
-use inflight_connectors::postgres::PostgresLookupConfig;
-use inflight_connectors::redis::RedisLookupConfig;
-use inflight_connectors::sqlite::SqliteLookupConfig;
+use inflight_connectors::http::{HttpLookup, HttpLookupConfig};
+use inflight_connectors::memory::{MemoryLookup, MemoryLookupConfig};
+use inflight_connectors::postgres::{PostgresLookup, PostgresLookupConfig};
+use inflight_connectors::redis::{RedisLookup, RedisLookupConfig};
+use inflight_connectors::sqlite::{SqliteLookup, SqliteLookupConfig};
 use serde_json::Value;
 
 use crate::file::Step as Typed;
@@ -67,6 +67,20 @@ impl Lookup {
             Self::Redis(config) => config.check(),
             Self::Http(config) => config.check(),
             Self::Memory(config) => config.check(),
+        }
+    }
+
+    /// Whether it answers, said in one sentence if not. `key` are the columns of the key.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub async fn check_connect(&self, key: &[String]) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(config) => SqliteLookup::open(config, key).map(drop),
+            Self::Postgres(config) => PostgresLookup::check_connect(config, key).await,
+            Self::Redis(config) => RedisLookup::check_connect(config, key).await,
+            Self::Http(config) => HttpLookup::check_connect(config, key).await,
+            Self::Memory(config) => MemoryLookup::open(config, key).map(drop),
         }
     }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use inflight_connectors::Error;
 use inflight_connectors::file::FileSinkConfig;
-use inflight_connectors::postgres::PostgresSinkConfig;
-use inflight_connectors::sqlite::SqliteSinkConfig;
+use inflight_connectors::postgres::{PostgresSink, PostgresSinkConfig};
+use inflight_connectors::sqlite::{SqliteSink, SqliteSinkConfig};
 
 use crate::file::STANDARD;
 
@@ -32,6 +32,18 @@ impl Sink {
             Self::File(config) => config.check(),
             Self::Sqlite(config) => config.check(),
             Self::Postgres(config) => config.check(),
+        }
+    }
+
+    /// Whether it can be written, said in one sentence if not. Writes nothing.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_connect(&self) -> Result<(), Error> {
+        match self {
+            Self::File(config) => config.check_connect(),
+            Self::Sqlite(config) => SqliteSink::check_connect(config),
+            Self::Postgres(config) => PostgresSink::check_connect(config),
         }
     }
 

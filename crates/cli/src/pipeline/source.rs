@@ -26,6 +26,16 @@ impl Source {
         }
     }
 
+    /// Whether it can be read, said in one sentence if not. Reads no record.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_connect(&self) -> Result<(), Error> {
+        match self {
+            Self::File(config) => config.check_connect(),
+        }
+    }
+
     /// The key of the pipeline file that it stands under.
     pub const fn system(&self) -> &'static str {
         match self {

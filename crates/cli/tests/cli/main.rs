@@ -7,6 +7,7 @@ mod check;
 mod checkpoints;
 mod cluster;
 mod commands;
+mod connect;
 mod databases;
 mod explain;
 mod flights;

@@ -154,3 +154,32 @@ fn a_table_that_is_not_there_fails_the_run_at_once() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("error: look-up `user`: ") && !ran.stderr.contains(&schema.url), "{ran:?}");
 }
+
+#[test]
+fn the_check_tells_what_is_missing_and_who_may_not() {
+    let Some(schema) = Schema::new("inflight_cli_check", TABLES) else { return };
+    let check = |url: &str, pipeline: &str| {
+        let workspace = workspace(1);
+        workspace.write("p.yaml", pipeline);
+        workspace.run_with(&["check", "--connect", "p.yaml"], &[("URL", url)])
+    };
+    let ran = check(&schema.url, PIPELINE);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    schema.do_it(
+        "drop role if exists inflight_cli_reader; create role inflight_cli_reader login password 'pw';
+         grant usage on schema inflight_cli_check to inflight_cli_reader;
+         grant select on all tables in schema inflight_cli_check to inflight_cli_reader",
+    );
+    let reader = schema.url.replace("inflight:of-the-test-server", "inflight_cli_reader:pw");
+    let ran = check(&reader, PIPELINE);
+    assert!(ran.code == 1 && ran.stdout.contains("look-up `user` (postgres): answers"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("sink (postgres): ") && ran.stderr.contains("grant insert on enriched to it"),
+        "{ran:?}"
+    );
+    let ran = check(&schema.url.replace("of-the-test-server", "hunter2"), PIPELINE);
+    assert_eq!(ran.stderr.matches("check the user and the password").count(), 2, "{ran:?}");
+    assert!(ran.code == 1 && !ran.stderr.contains("hunter2"), "{ran:?}");
+    let ran = check(&schema.url, &PIPELINE.replace("[name]", "[nmae]").replace("table: enriched", "table: enrched"));
+    assert_eq!(ran.stderr.matches("did you mean").count(), 2, "{ran:?}");
+}

@@ -19,6 +19,7 @@ mod json_lines;
 mod output;
 mod partitions;
 mod position;
+mod reach;
 mod sink;
 mod source;
 
@@ -31,7 +32,7 @@ pub use sink::FileSink;
 pub use source::FileSource;
 
 #[cfg(feature = "sqlite")]
-pub(crate) use {input::Input, source::csv_options};
+pub(crate) use {input::Input, reach::folder_is_there, source::csv_options};
 
 /// Longest line, or longest CSV record, that is read unless the configuration says otherwise: 16 MiB.
 ///

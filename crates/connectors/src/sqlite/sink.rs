@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use super::error::sqlite_error;
 use super::table::{Insert, Table, sql_value};
 use super::{SqliteSinkConfig, quoted};
+use crate::file::folder_is_there;
 use crate::{Epochs, Error, ErrorKind, Guarantee, Record, Sink};
 
 /// The most rows of one transaction when there are no epochs: 1000.
@@ -93,6 +94,19 @@ impl SqliteSink {
     /// locked ([`ErrorKind::Busy`], retryable) or is no database.
     pub fn open(config: &SqliteSinkConfig) -> Result<Self, Error> {
         Self::connect(config, None).map_err(|error| error.in_file(&config.database))
+    }
+
+    /// Whether records could be written, said in one sentence if not. Creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); when a database that is to be created has no folder to be in.
+    pub fn check_connect(config: &SqliteSinkConfig) -> Result<(), Error> {
+        config.check()?;
+        match config.create && !config.database.exists() {
+            true => folder_is_there(&config.database),
+            false => Self::open(config).map(drop),
+        }
     }
 
     /// As [`open`](Self::open), for a host that commits by epochs. From now on no earlier run of the pipeline, one with
