@@ -347,8 +347,10 @@ fn several_files_are_all_checked() {
 }
 
 #[test]
-fn the_example_is_right() {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/flights/pipeline.yaml");
-    let ran = Workspace::new().run(&["check", example]);
-    assert_eq!((ran.code, ran.stdout), (0, format!("{example}: right (4 look-ups in 1 stage)\n")));
+fn the_examples_are_right() {
+    for (name, expected) in [("flights", "4 look-ups in 1 stage"), ("redis", "3 look-ups in 3 stages")] {
+        let example = format!("{}/../../examples/{name}/pipeline.yaml", env!("CARGO_MANIFEST_DIR"));
+        let ran = Workspace::new().run(&["check", &example]);
+        assert_eq!((ran.code, ran.stdout), (0, format!("{example}: right ({expected})\n")));
+    }
 }

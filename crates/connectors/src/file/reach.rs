@@ -16,8 +16,8 @@ impl FileSourceConfig {
     /// When one is not, the configuration does not make sense, or a header is wrong.
     pub fn check_connect(&self) -> Result<(), Error> {
         self.check()?;
-        let files = self.partitions()?.into_iter().filter(|file| is_regular(file));
-        files.map(|file| FileSource::open(&self.partition(file)).map(drop)).collect()
+        let mut files = self.partitions()?.into_iter().filter(|file| is_regular(file));
+        files.try_for_each(|file| FileSource::open(&self.partition(file)).map(drop))
     }
 }
 
@@ -41,7 +41,7 @@ impl FileSinkConfig {
 
 /// Whether a file could be made here.
 pub(crate) fn folder_is_there(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let there = fs::metadata(folder).map_err(|error| Error::io("cannot write here", error).in_file(folder))?;
     match there.is_dir() && !there.permissions().readonly() {
         true => Ok(()),
