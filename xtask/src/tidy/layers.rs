@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("inflight-timely", &["inflight", "inflight-core"], &[]),
     ("inflight-cli", &["inflight", "inflight-connectors", "inflight-timely"], &[]),
     ("inflight-sim", &["inflight-core", "inflight", "inflight-timely"], &[]),
-    ("inflight-bench", &["inflight-core", "inflight", "inflight-timely"], &[]),
+    ("inflight-bench", &["inflight-core", "inflight", "inflight-connectors", "inflight-timely"], &[]),
     ("xtask", &[], &["inflight-cli", "inflight-connectors"]),
 ];
 
