@@ -6,22 +6,29 @@ use tokio::runtime::Runtime;
 
 use crate::Effort;
 use crate::measure::{Sample, Window, median};
+use crate::operator::BATCH;
 
 /// One that looks up for a while; it tells how many records it finished in the window it is given.
 pub(crate) struct Contestant<'a> {
-    pub(crate) name: String,
-    pub(crate) run: Box<dyn Fn(&Runtime, Duration) -> Sample + 'a>,
+    name: String,
+    run: Box<dyn Fn(&Runtime, Duration) -> Sample + 'a>,
+}
+
+impl<'a> Contestant<'a> {
+    pub(crate) fn new(name: impl Into<String>, run: impl Fn(&Runtime, Duration) -> Sample + 'a) -> Self {
+        Self { name: name.into(), run: Box::new(run) }
+    }
 }
 
 /// What the windows of a contestant came to.
 pub(crate) struct Result {
-    pub(crate) name: String,
+    name: String,
     /// Records per second.
-    pub(crate) rate: f64,
+    rate: f64,
     /// CPU microseconds per record, of this process.
-    pub(crate) micros: f64,
+    micros: f64,
     /// The median of its rate over that of the first contestant, in the same round.
-    pub(crate) ratio: f64,
+    ratio: f64,
 }
 
 /// Runs all of them, the first being what the others are compared with.
@@ -54,6 +61,19 @@ pub(crate) fn print(title: &str, results: &[Result]) {
     for Result { name, rate, micros, ratio } in results {
         println!("| {name} | {rate:.0} | {micros:.2} | {ratio:.2} |");
     }
+}
+
+/// Measures median latencies in microseconds at a low load, each record in a call of its own and batched, in turn.
+pub(crate) fn print_latency(effort: &Effort, of: impl Fn(usize) -> f64) {
+    let mut medians = [Vec::new(), Vec::new()];
+    for _ in 0..effort.rounds {
+        for (batch, medians) in [1, BATCH].into_iter().zip(&mut medians) {
+            medians.push(of(batch));
+        }
+    }
+    let [alone, batched] = medians.map(|medians| median(&medians));
+    println!("\n| a record in {:?} | p50 us |\n|---|---:|\n| a call each | {alone:.0} |", effort.apart);
+    println!("| batches of up to {BATCH} | {batched:.0} ({:+.1} %) |", 100.0 * (batched / alone - 1.0));
 }
 
 /// Counts records until the window is over.

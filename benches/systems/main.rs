@@ -13,10 +13,14 @@ mod keys;
 #[path = "../speed/measure.rs"]
 #[allow(dead_code, reason = "the other benches measure memory, too")]
 mod measure;
+mod operator;
 mod postgres;
+mod redis;
 
 use std::process::ExitCode;
 use std::time::Duration;
+
+use tokio::runtime::Runtime;
 
 /// That of the program; the bare drivers gain by it, too.
 #[global_allocator]
@@ -28,19 +32,24 @@ pub(crate) struct Effort {
     rounds: usize,
     /// In the table that is asked.
     rows: u64,
+    /// Between two records when latency is measured: about one in a hundred of what a server can do.
+    apart: Duration,
 }
 
-/// A system, where its server is told, and what measures it.
-type Section = (&'static str, &'static str, fn(&Effort, &str));
+const APART: Duration = Duration::from_micros(500);
 
-const SECTIONS: [Section; 1] = [("postgres", "INFLIGHT_TEST_POSTGRES", postgres::print)];
+/// A system, where its server is told, and what measures it.
+type Section = (&'static str, &'static str, fn(&Runtime, &Effort, &str));
+
+const SECTIONS: [Section; 2] =
+    [("postgres", "INFLIGHT_TEST_POSTGRES", postgres::print), ("redis", "INFLIGHT_TEST_REDIS", redis::print)];
 
 fn main() -> ExitCode {
-    let mut effort = Effort { window: Duration::from_secs(3), rounds: 7, rows: 1_000_000 };
+    let mut effort = Effort { window: Duration::from_secs(3), rounds: 7, rows: 1_000_000, apart: APART };
     let mut wanted = Vec::new();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
-            "--quick" => effort = Effort { window: Duration::from_millis(200), rounds: 1, rows: 10_000 },
+            "--quick" => effort = Effort { window: Duration::from_millis(200), rounds: 1, rows: 10_000, apart: APART },
             // What cargo passes to every benchmark.
             "--bench" => {}
             name if SECTIONS.iter().any(|(section, ..)| *section == name) => wanted.push(argument),
@@ -51,12 +60,13 @@ fn main() -> ExitCode {
             }
         }
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     for (name, variable, print) in SECTIONS {
         if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != name) {
             continue;
         }
         match std::env::var(variable) {
-            Ok(server) => print(&effort, &server),
+            Ok(server) => print(&runtime, &effort, &server),
             Err(_) => eprintln!("!!! {name} is SKIPPED: {variable} does not say where a server is"),
         }
     }

@@ -1,0 +1,102 @@
+//! What every system is asked through: the connector by hand, and the operator with the settings of a pipeline.
+
+use std::future::Future;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use inflight::{AsyncStreamExt, BatchFunction, BatchResult, Options};
+use inflight_connectors::{Answer, Error, Key};
+use serde_json::{Value, json};
+
+use crate::contest::Count;
+use crate::keys::Keys;
+use crate::measure::{Sample, median};
+
+/// Keys in a call.
+pub(crate) const BATCH: usize = 100;
+/// Calls under way on each connection of a bare driver: more bring it nothing.
+pub(crate) const DEPTH: usize = 4;
+
+/// A look-up of a connector.
+pub(crate) trait Lookup: Send + Sync + 'static {
+    fn look_up(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<Answer>, Error>> + Send;
+}
+
+/// The connector without the operator.
+pub(crate) async fn by_hand(lookup: &impl Lookup, depth: usize, keys: Keys, window: Duration) -> Sample {
+    let calls = stream::iter(keys).map(|key| vec![json!(key)]).chunks(BATCH).map(|keys: Vec<Key>| async move {
+        let answers = lookup.look_up(&keys).await.expect("the server answers");
+        answers.into_iter().map(black_box).count() as u64
+    });
+    let mut answers = std::pin::pin!(calls.buffer_unordered(depth));
+    let mut count = Count::start(window);
+    while count.add(answers.next().await.unwrap_or(0)) {}
+    count.sample()
+}
+
+struct Users<L>(L);
+
+impl<L: Lookup> BatchFunction<u64> for Users<L> {
+    type Output = Option<Value>;
+    type Error = Error;
+
+    async fn invoke(&self, keys: Vec<u64>) -> BatchResult<Option<Value>, Error> {
+        let keys: Vec<Key> = keys.into_iter().map(|key| vec![json!(key)]).collect();
+        self.0.look_up(&keys).await
+    }
+}
+
+/// As a step of a pipeline is set up unless the file says otherwise.
+fn defaults(batch: usize) -> Options<u64, Option<Value>, Error> {
+    Options::new()
+        .capacity(16 * BATCH)
+        .concurrency(16)
+        .batch(batch, Duration::from_millis(2))
+        .timeout(Duration::from_secs(1))
+        .deadline(Duration::from_secs(5))
+}
+
+/// The connector behind the operator.
+pub(crate) async fn operator(lookup: impl Lookup, ordered: bool, keys: Keys, window: Duration) -> Sample {
+    let (keys, users, options) = (stream::iter(keys), Users(lookup), defaults(BATCH));
+    let mut answers = match ordered {
+        true => keys.ordered_wait(users, options).left_stream(),
+        false => keys.unordered_wait(users, options).right_stream(),
+    };
+    let mut count = Count::start(window);
+    while let Some(answer) = answers.next().await {
+        black_box(answer.expect("the server answers"));
+        if !count.add(1) {
+            break;
+        }
+    }
+    count.sample()
+}
+
+/// The median latency in microseconds when there is a record in `apart`.
+pub(crate) async fn trickle(
+    lookup: impl Lookup,
+    batch: usize,
+    mut keys: Keys,
+    apart: Duration,
+    window: Duration,
+) -> f64 {
+    let count = (window.as_secs_f64() / apart.as_secs_f64()) as u32;
+    let begins = Instant::now();
+    let ticks = stream::iter(0..count).then(move |tick| async move {
+        // Timers tick in milliseconds, and records of one tick would share a call: the clock is watched instead.
+        while Instant::now() < begins + tick * apart {
+            tokio::task::yield_now().await;
+        }
+    });
+    let keys = ticks.map(move |()| keys.next().unwrap_or(1));
+    let mut answers = keys.ordered_wait(Users(lookup), defaults(batch));
+    let mut latencies = Vec::new();
+    while let Some(answer) = answers.next().await {
+        black_box(answer.expect("the server answers"));
+        let due = begins + latencies.len() as u32 * apart;
+        latencies.push(due.elapsed().as_secs_f64() * 1e6);
+    }
+    median(&latencies)
+}
