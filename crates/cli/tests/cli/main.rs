@@ -10,6 +10,7 @@ mod commands;
 mod connect;
 mod databases;
 mod explain;
+mod faults;
 mod flights;
 mod http;
 mod memory;

@@ -8,14 +8,14 @@ use crate::running::{Running, wait_until};
 use crate::workspace::{Ran, Workspace};
 
 /// A schema of the test's own; nothing where there is no server.
-struct Schema {
-    url: String,
+pub(crate) struct Schema {
+    pub(crate) url: String,
     runtime: Runtime,
     client: Client,
 }
 
 impl Schema {
-    fn new(name: &str, tables: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str, tables: &str) -> Option<Self> {
         let Ok(server) = std::env::var("INFLIGHT_TEST_POSTGRES") else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "INFLIGHT_TEST_POSTGRES is not set");
             eprintln!("!!! SKIPPED: INFLIGHT_TEST_POSTGRES is not set; cargo xtask servers starts a server");
@@ -31,7 +31,7 @@ impl Schema {
         Some(schema)
     }
 
-    fn do_it(&self, sql: &str) {
+    pub(crate) fn do_it(&self, sql: &str) {
         self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
     }
 

@@ -117,6 +117,16 @@ impl Running {
         self.stdin.as_mut().unwrap().write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Hands out its input.
+    pub(crate) fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().unwrap()
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }

@@ -1,0 +1,9 @@
+//! When the world misbehaves: real servers, a proxy before them that does harm, and the program with records flowing through it.
+#![cfg(target_os = "linux")]
+
+mod dialect;
+mod flow;
+mod pace;
+mod postgres;
+mod proxy;
+mod story;

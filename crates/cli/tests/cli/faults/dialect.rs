@@ -1,0 +1,89 @@
+//! What a client says, cut into messages, so that calls can be told from the rest.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The protocol that goes through a proxy, without TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dialect {
+    Postgres,
+}
+
+/// What a client has said and is not whole yet.
+pub(super) struct Sentence {
+    dialect: Dialect,
+    /// The first message of PostgreSQL has no letter.
+    greeted: bool,
+    bytes: Vec<u8>,
+}
+
+/// One whole message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) bytes: Vec<u8>,
+    /// If it is a call: a number for what it asks. Two calls that ask the same have the same.
+    pub(super) asks: Option<u64>,
+}
+
+impl Sentence {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { dialect, greeted: false, bytes: Vec::new() }
+    }
+
+    /// The messages that are whole with these bytes.
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Vec<Message> {
+        self.bytes.extend(bytes);
+        let mut messages = Vec::new();
+        while let Some(length) = self.length() {
+            let rest = self.bytes.split_off(length);
+            let bytes = std::mem::replace(&mut self.bytes, rest);
+            let asks = self.asks(&bytes);
+            self.greeted = true;
+            messages.push(Message { bytes, asks });
+        }
+        messages
+    }
+
+    /// Bytes of the first message, if all of them are here.
+    fn length(&self) -> Option<usize> {
+        let length = match self.dialect {
+            Dialect::Postgres => {
+                let letter = usize::from(self.greeted);
+                let length = self.bytes.get(letter..letter + 4)?;
+                letter + u32::from_be_bytes(length.try_into().unwrap()) as usize
+            }
+        };
+        (self.bytes.len() >= length).then_some(length)
+    }
+
+    fn asks(&self, message: &[u8]) -> Option<u64> {
+        match self.dialect {
+            // Bind. Its portal and its statement have other names on each connection; what follows is what is asked.
+            Dialect::Postgres if self.greeted && message[0] == b'B' => {
+                message[5..].splitn(3, |byte| *byte == 0).nth(2).map(hash)
+            }
+            Dialect::Postgres => None,
+        }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[test]
+fn a_call_is_known_by_what_it_asks() {
+    let bind = |statement: &str, key: u8| {
+        let body = [b"\0", statement.as_bytes(), b"\0", &[0, 1, key]].concat();
+        [b"B", &(body.len() as u32 + 4).to_be_bytes()[..], &body].concat()
+    };
+    let said = [&[0, 0, 0, 8, 0, 3, 0, 0][..], &bind("s1", 7), b"S\0\0\0\x04", &bind("s2", 7), &bind("s1", 8)].concat();
+    let mut sentence = Sentence::new(Dialect::Postgres);
+    let messages: Vec<Message> = said.chunks(3).flat_map(|chunk| sentence.hear(chunk)).collect();
+    let asks: Vec<bool> = messages.iter().map(|message| message.asks.is_some()).collect();
+    assert_eq!(asks, [false, true, false, true, true]);
+    assert_eq!(messages[1].asks, messages[3].asks);
+    assert_ne!(messages[1].asks, messages[4].asks);
+    assert_eq!(messages.into_iter().flat_map(|message| message.bytes).collect::<Vec<u8>>(), said);
+}
