@@ -253,6 +253,20 @@ fn what_does_not_fit_the_database_is_said_at_once() {
 }
 
 #[test]
+fn of_several_hosts_the_first_that_answers_is_asked() {
+    let Some(schema) = Schema::new("lookup_hosts", USERS) else { return };
+    let config = |hosts: &str| PostgresLookupConfig {
+        server: PostgresConfig::url(schema.url.replace("@", &format!("@{hosts},"))),
+        ..users(&schema)
+    };
+    let lookup = connect(&schema, &config("127.0.0.1:1"), &["id"]).unwrap();
+    assert_eq!(found(&schema, &lookup, json!([[2]])), json!([{"id": 2, "name": "Bob", "tier": null}]));
+    let nobody = PostgresConfig::url("postgres://me:hunter2@127.0.0.1:1,127.0.0.1:2/db");
+    let error = connect(&schema, &PostgresLookupConfig { server: nobody, ..users(&schema) }, &["id"]).unwrap_err();
+    assert!(error.to_string().starts_with("127.0.0.1:1,127.0.0.1:2/db: cannot connect"), "{error}");
+}
+
+#[test]
 fn nothing_is_ever_written() {
     let Some(schema) = Schema::new("lookup_readonly", USERS) else { return };
     schema.run(

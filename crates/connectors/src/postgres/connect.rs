@@ -72,14 +72,17 @@ impl Server {
 }
 
 fn name(parts: &tokio_postgres::Config) -> PathBuf {
-    let hosts = parts.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(path) => path.display().to_string(),
+    let ports = parts.get_ports();
+    let hosts = parts.get_hosts().iter().enumerate().map(|(at, host)| {
+        // One port may be that of all hosts.
+        let port = ports.get(at).or_else(|| ports.first()).map(|port| format!(":{port}")).unwrap_or_default();
+        match host {
+            Host::Tcp(name) => format!("{name}{port}"),
+            Host::Unix(path) => format!("{}{port}", path.display()),
+        }
     });
-    let hosts = hosts.collect::<Vec<_>>().join(",");
-    let port = parts.get_ports().first().map(|port| format!(":{port}")).unwrap_or_default();
     let dbname = parts.get_dbname().or_else(|| parts.get_user()).unwrap_or_default();
-    format!("{hosts}{port}/{dbname}").into()
+    format!("{}/{dbname}", hosts.collect::<Vec<_>>().join(",")).into()
 }
 
 fn tls(config: &PostgresConfig) -> Result<ClientConfig, Error> {
