@@ -105,6 +105,14 @@ pub struct Permit {
     judged: bool,
 }
 
+impl Permit {
+    /// When its call started.
+    #[must_use]
+    pub const fn started(&self) -> Time {
+        self.started
+    }
+}
+
 /// Why a call may not start now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -144,6 +152,8 @@ pub struct Destination {
     failing_since: Option<Time>,
     /// How long that was, before.
     failed_for: Duration,
+    /// When the latest of the good calls started.
+    well_at: Option<Time>,
     calls: u64,
     extras: u64,
     retries: u64,
@@ -167,6 +177,7 @@ impl Destination {
             waits_for_rate: false,
             failing_since: None,
             failed_for: Duration::ZERO,
+            well_at: None,
             calls: 0,
             extras: 0,
             retries: 0,
@@ -180,22 +191,29 @@ impl Destination {
     /// # Errors
     /// What the call has to wait for.
     pub fn admit(&mut self, now: Time) -> Result<Permit, Refusal> {
-        if self.on_wire >= self.limit.calls() {
-            self.limit.was_reached();
-            return Err(Refusal::Full);
-        }
-        if let Some(breaker) = &self.breaker
-            && let Some(refusal) = breaker.refuses(now)
-        {
+        if let Some(refusal) = self.refusal(now) {
+            let by_rate = !self.is_failing() && refusal != Refusal::Full;
+            self.rate_waits += u64::from(by_rate && !self.waits_for_rate);
+            self.waits_for_rate |= by_rate;
+            if self.on_wire >= self.limit.calls() {
+                self.limit.was_reached();
+            }
             return Err(refusal);
-        }
-        if let Some(wait) = self.rate_wait(now) {
-            self.rate_waits += u64::from(!self.waits_for_rate);
-            self.waits_for_rate = true;
-            return Err(Refusal::Until(now + wait));
         }
         self.waits_for_rate = false;
         self.start(now)
+    }
+
+    /// Why a call would not be permitted now.
+    #[must_use]
+    pub fn refusal(&self, now: Time) -> Option<Refusal> {
+        if let Some(refusal) = self.breaker.as_ref().and_then(|breaker| breaker.refuses(now)) {
+            return Some(refusal);
+        }
+        if self.on_wire >= self.limit.calls() {
+            return Some(Refusal::Full);
+        }
+        self.rate_wait(now).map(|wait| Refusal::Until(now + wait))
     }
 
     /// Permits a call besides those that records need: a hedge, a half of a batch. It takes a token, and none is permitted when the
@@ -228,6 +246,9 @@ impl Destination {
         if core::mem::replace(&mut permit.judged, true) {
             return;
         }
+        if verdict == Verdict::Good {
+            self.well_at = self.well_at.max(Some(permit.started));
+        }
         self.limit.ended(now, permit.started, verdict, answered);
         self.budget.earn(answered);
         if let (Some(breaker), Some(pass)) = (&mut self.breaker, permit.pass.take()) {
@@ -236,16 +257,48 @@ impl Destination {
         }
     }
 
+    /// Nobody waits for the call any more, and it has not ended: it counts as on the wire until it is [released](Self::release), and is
+    /// judged at once. `too_slow`: it took longer than it may; otherwise that says nothing about the destination.
+    pub fn give_up(&mut self, now: Time, permit: &mut Permit, too_slow: bool) {
+        if !too_slow {
+            return self.judge(now, permit, Verdict::Unjudged, 0);
+        }
+        if self.breaker.as_ref().is_some_and(|breaker| !breaker.options().given_up_is_failure)
+            && let (Some(breaker), Some(pass)) = (&mut self.breaker, permit.pass.take())
+        {
+            breaker.settle(now, pass, Ended::Unjudged);
+        }
+        self.judge(now, permit, Verdict::Overloaded, 0);
+    }
+
     /// The call is on the wire no more.
     pub fn release(&mut self, now: Time, mut permit: Permit) {
         self.judge(now, &mut permit, Verdict::Unjudged, 0);
         self.on_wire -= 1;
     }
 
+    /// How many calls may be on the wire.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit.calls()
+    }
+
+    /// Whether there is a rate limit.
+    #[must_use]
+    pub const fn has_rate_limit(&self) -> bool {
+        self.rate.is_some()
+    }
+
     /// Whether the breaker is not closed.
     #[must_use]
     pub const fn is_failing(&self) -> bool {
         self.failing_since.is_some()
+    }
+
+    /// Whether a call was good that started at this time or later.
+    #[must_use]
+    pub fn was_well_after(&self, time: Time) -> bool {
+        self.well_at.is_some_and(|at| time <= at)
     }
 
     /// How long the breaker has not been closed, all in all: so long records' deadlines stood still.

@@ -50,6 +50,16 @@ pub(crate) struct Entry<I, O> {
     pub(crate) in_line: bool,
     /// Attempts started.
     pub(crate) attempts: u32,
+    /// Those of them that failed with everything else, and are not counted against it.
+    pub(crate) forgiven: u32,
+    /// The last attempt is one of these.
+    pub(crate) last_forgiven: bool,
+    /// It failed, other calls were good, and it failed again.
+    pub(crate) to_blame: bool,
+    /// It may be the reason why everything fails: others go first.
+    pub(crate) suspect: bool,
+    /// When the last attempt failed.
+    pub(crate) failed: Time,
     /// The call on the wire that this record is part of, and its neighbour there.
     pub(crate) call: u32,
     pub(crate) next_in_call: u32,
@@ -59,6 +69,7 @@ pub(crate) struct Entry<I, O> {
     pub(crate) admitted: Time,
     /// Since when it could have been called: what a batch's linger counts from.
     pub(crate) since: Time,
+    /// By the clock of the records, which may stand still.
     pub(crate) deadline: Time,
     pub(crate) decided: Time,
     pub(crate) input: Option<I>,
@@ -68,7 +79,7 @@ pub(crate) struct Entry<I, O> {
 }
 
 impl<I, O> Entry<I, O> {
-    /// What a snapshot keeps of the record; nothing when it has left.
+    /// What a snapshot keeps of the record, by the clock of the records; nothing when it has left.
     pub(crate) fn held(&self, now: Time) -> Option<Held<&I, &Outcome<O>>> {
         // Both are taken out when it leaves.
         let (input, timestamp) = (self.input.as_ref()?, self.timestamp);
@@ -82,9 +93,9 @@ impl<I, O> Entry<I, O> {
     }
 
     fn progress(&self, now: Time) -> Progress {
-        let cut_short = u32::from(self.state == State::Calling);
+        let uncounted = self.forgiven + u32::from(self.state == State::Calling);
         let remaining = (self.deadline != Time::NEVER).then(|| self.deadline.since(now));
-        Progress { attempts: self.attempts.saturating_sub(cut_short), remaining }
+        Progress { attempts: self.attempts.saturating_sub(uncounted), remaining }
     }
 }
 
@@ -108,6 +119,11 @@ impl<I, O> Entries<I, O> {
         entry.state = State::Waiting;
         entry.in_line = false;
         entry.attempts = 0;
+        entry.forgiven = 0;
+        entry.last_forgiven = false;
+        entry.to_blame = false;
+        entry.suspect = false;
+        entry.failed = Time::NEVER;
         entry.call = NONE;
         entry.sequence = sequence;
         entry.timestamp = timestamp;
@@ -171,6 +187,11 @@ impl<I, O> Entries<I, O> {
             state: State::Free,
             in_line: false,
             attempts: 0,
+            forgiven: 0,
+            last_forgiven: false,
+            to_blame: false,
+            suspect: false,
+            failed: Time::NEVER,
             call: NONE,
             next_in_call: NONE,
             sequence: 0,

@@ -69,6 +69,7 @@ mod config;
 mod destination;
 mod entry;
 mod fences;
+mod gate;
 mod keys;
 #[cfg_attr(
     not(feature = "mutants"),
@@ -91,6 +92,7 @@ pub use destination::{
     Permit, RateLimit, Refusal, RetryBudget, TokenBucket, Verdict,
 };
 pub use entry::EntryId;
+pub use gate::{Gate, Open};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
 pub use outcome::{Clock, Completion, Emit, Emitted, Outcome};

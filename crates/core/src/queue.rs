@@ -1,17 +1,20 @@
 //! The in-flight queue.
 
 mod mutations;
+mod standing;
 mod transitions;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use self::standing::Standing;
 use self::transitions::Turn;
 use crate::calls::{CallId, CallState, Calls};
 use crate::config::{Config, ConfigError, Order};
 use crate::entry::{Entries, EntryId, NONE, State};
 use crate::fences::{Control, Exit};
+use crate::gate::{Gate, Open};
 use crate::mutant::Mutant;
 use crate::order::{Departures, controls_count};
 use crate::outcome::{Completion, Emit, Outcome};
@@ -53,6 +56,9 @@ pub struct Queue<I, O> {
     /// How many of them have not timed out.
     in_line: usize,
     cancels: VecDeque<Action>,
+    /// Records whose backoff is over and that wait for a token, with the attempt that failed.
+    unpaid: VecDeque<(EntryId, u32)>,
+    standing: Standing,
     sequence: u64,
     watermark_left: Option<Timestamp>,
     input: Input,
@@ -96,6 +102,8 @@ impl<I, O> Queue<I, O> {
             line: VecDeque::new(),
             in_line: 0,
             cancels: VecDeque::new(),
+            unpaid: VecDeque::new(),
+            standing: Standing::default(),
             sequence: 0,
             watermark_left: watermark,
             input: Input::Open,
@@ -143,7 +151,7 @@ impl<I, O> Queue<I, O> {
         entry.attempts = progress.attempts;
         if let Some(time) = self.config.deadline {
             let deadline = now + progress.remaining.unwrap_or(time);
-            entry.deadline = deadline;
+            entry.deadline = self.standing.clock(deadline);
             self.arm(deadline, Timer::Deadline(id));
         }
         if self.stats.held <= self.config.capacity || !self.config.has(Mutant::B4) {
@@ -226,6 +234,18 @@ impl<I, O> Queue<I, O> {
     /// their records [`Outcome::Unanswered`](crate::Outcome::Unanswered); a call that has ended before is ignored, and counted as a straggler.
     #[inline]
     pub fn handle_completion(&mut self, now: Time, call: CallId, completions: impl IntoIterator<Item = Completion<O>>) {
+        self.handle_answers(now, call, completions, &mut Open);
+    }
+
+    /// As [`handle_completion`](Self::handle_completion), for calls behind a gate.
+    #[inline]
+    pub fn handle_answers(
+        &mut self,
+        now: Time,
+        call: CallId,
+        completions: impl IntoIterator<Item = Completion<O>>,
+        gate: &mut impl Gate,
+    ) {
         let call = if self.config.has(Mutant::S60) { self.calls.id(call.index) } else { call };
         let Some(state) = self.calls.find(call).map(|call| call.state).filter(|state| *state != CallState::Free) else {
             self.stats.stragglers += 1;
@@ -247,7 +267,7 @@ impl<I, O> Queue<I, O> {
                 entry.call = NONE;
             }
             if waits {
-                self.settle(now, index, completion);
+                self.settle(now, index, completion, gate);
             } else if mine {
                 self.let_go(index);
             }
@@ -275,16 +295,20 @@ impl<I, O> Queue<I, O> {
     /// The next thing to do. Call it until it says [`Action::Idle`]. Completions that are at hand go in before: a result that is
     /// ready when its deadline is looked at wins over the deadline.
     pub fn poll(&mut self, now: Time) -> Action {
-        self.poll_heard(now, now)
+        self.poll_heard(now, now, &mut Open)
     }
 
     /// As [`poll`](Self::poll), for a host that has heard only of completions up to `heard`, earlier than now: timers that fell due
-    /// since then wait until it knows more, so that a busy host makes no false timeouts.
+    /// since then wait until it knows more, so that a busy host makes no false timeouts. And for calls behind a `gate`: when it
+    /// refuses, whoever keeps it knows when to poll again.
     #[inline]
-    pub fn poll_heard(&mut self, now: Time, heard: Time) -> Action {
+    pub fn poll_heard(&mut self, now: Time, heard: Time, gate: &mut impl Gate) -> Action {
         while let Some(timer) = self.timers.pop(heard) {
-            self.fire(now, timer);
+            if !self.is_early(heard, timer) {
+                self.fire(now, timer, gate);
+            }
         }
+        self.pay(now, gate);
         if let Input::Draining(limit) = self.input
             && limit <= heard
         {
@@ -297,7 +321,7 @@ impl<I, O> Queue<I, O> {
         if self.in_line > 0
             && !too_late
             && self.calls.on_wire() < self.config.concurrency
-            && let Some(call) = self.start_call(now)
+            && let Some(call) = self.start_call(now, gate)
         {
             return Action::Call(call);
         }
@@ -339,7 +363,8 @@ impl<I, O> Queue<I, O> {
     #[must_use]
     pub fn snapshot(&self, now: Time) -> Snapshot<&I, &Outcome<O>> {
         let controls = self.departures.controls().into_iter().map(|(at, control)| (at, control.into()));
-        let records = self.entries.iter().filter_map(|entry| Some((entry.sequence, entry.held(now)?)));
+        let clock = self.standing.clock(now);
+        let records = self.entries.iter().filter_map(|entry| Some((entry.sequence, entry.held(clock)?)));
         let mut elements: Vec<_> = controls.chain(records).collect();
         if self.config.has(Mutant::B26) {
             elements.extend(elements.clone().into_iter().filter(|(at, _)| at % 3 == 0));

@@ -40,6 +40,12 @@ impl Time {
         Self(self.0.saturating_sub((Self::ZERO + duration).0))
     }
 
+    /// The moment this many nanoseconds later; it saturates at [`Time::NEVER`].
+    #[inline]
+    pub(crate) const fn plus_nanos(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
     /// Nanoseconds passed since `earlier`.
     pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -3,7 +3,7 @@
 use inflight_core::Time;
 use tokio::time::{Instant, Sleep};
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     origin: Instant,
 }

@@ -10,6 +10,8 @@
 //! One driver is one task (or one dataflow operator), and never runs in the consumer's poll: a consumer that takes its time stops
 //! neither calls nor clocks.
 
+mod judge;
+
 use std::future::{Future, poll_fn};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,12 +21,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use inflight_core::{
-    Action, CallId, Completion, Config, ConfigError, Emit, Emitted, Held, Outcome, Queue, Snapshot, Time, Timestamp,
+    Action, CallId, Completion, Config, ConfigError, Emit, Emitted, Held, Open, Outcome, Queue, Snapshot, Time,
+    Timestamp, Verdict,
 };
 use tokio::time::Sleep;
 
+use self::judge::{Tally, is_too_slow};
 use crate::blocking::panic_message;
 use crate::clock::Clock;
+use crate::destination::{Destination, Wire};
 use crate::failure::{Cause, Completed};
 use crate::function::{Cancellation, Function};
 use crate::host::{Holdings, Host, Incoming, Outgoing, Request, Tagged};
@@ -44,6 +49,7 @@ pub struct Setup<I, O, E> {
     judge: Judge<O, E>,
     key: Option<Key<I>>,
     watermark: Option<Timestamp>,
+    destination: Option<Destination>,
 }
 
 /// The number that stands for a record's key; equal keys give equal numbers.
@@ -62,16 +68,16 @@ impl<I, O, E> Setup<I, O, E> {
     /// Checks the options. `watermark` is the last one that left, after a restore; the elements of a snapshot are handed in by the host.
     ///
     /// # Errors
-    /// Names the first value that is out of its range.
+    /// As [`Options::check`].
     pub fn new(
         order: inflight_core::Order,
         key: Option<Key<I>>,
         watermark: Option<Timestamp>,
         options: Options<I, O, E>,
     ) -> Result<Self, ConfigError> {
+        options.check()?;
         let config = options.config(order);
-        config.check()?;
-        Ok(Self { config, judge: options.judge, key, watermark })
+        Ok(Self { config, judge: options.judge, key, watermark, destination: options.destination })
     }
 }
 
@@ -96,7 +102,7 @@ pub enum Stopped<E> {
 /// Dropping it drops all calls on the wire, and what the queue holds.
 pub async fn drive<I, Shape, F, H>(
     mut function: F,
-    setup: Setup<I, F::Output, F::Error>,
+    mut setup: Setup<I, F::Output, F::Error>,
     host: &mut H,
 ) -> Result<(), Stopped<F::Error>>
 where
@@ -108,13 +114,9 @@ where
     attend(function.set_up(), host, &mut drain).await.map_err(Stopped::Open)?;
     {
         let call = |inputs| function.call(inputs);
-        let mut driver = Driver::<I, Shape, F, H::Tag, _, _>::new(&function, call, setup);
-        let reactor = Reactor::new();
-        driver.restore(host, drain);
-        while poll_fn(|cx| driver.poll_turn(host, cx)).await == Turn::Again {
-            let heard = driver.clock.now();
-            reactor.turn().await;
-            driver.heard = heard;
+        match setup.destination.take().map(|destination| destination.member()) {
+            None => Driver::<I, Shape, F, H::Tag, _, _, _>::new(&function, call, setup, Open).run(host, drain).await,
+            Some(member) => Driver::new(&function, call, setup, member).run(host, drain).await,
         }
     }
     attend(function.tear_down(), host, &mut drain).await.map_err(Stopped::Close)
@@ -152,7 +154,7 @@ enum Turn {
     Over,
 }
 
-struct Driver<'f, I, Shape, F: Function<I, Shape>, T, Call, Fut> {
+struct Driver<'f, I, Shape, F: Function<I, Shape>, T, Call, Fut, W> {
     function: &'f F,
     call: Call,
     queue: Queue<Tagged<I, T>, Answer<F::Output, F::Error>>,
@@ -160,7 +162,11 @@ struct Driver<'f, I, Shape, F: Function<I, Shape>, T, Call, Fut> {
     woken: Arc<Woken>,
     /// Swapped with the list in `woken`.
     to_poll: Vec<u32>,
+    /// After the slots: calls are dropped before it is told.
+    wire: W,
     judge: Judge<F::Output, F::Error>,
+    /// Of one call, while somebody looks at them.
+    judged: Vec<Completion<Answer<F::Output, F::Error>>>,
     key: Option<Key<I>>,
     clock: Clock,
     /// Everything that was ready by then has been polled.
@@ -170,14 +176,15 @@ struct Driver<'f, I, Shape, F: Function<I, Shape>, T, Call, Fut> {
     over: bool,
 }
 
-impl<'f, I, Shape, F, T, Call, Fut> Driver<'f, I, Shape, F, T, Call, Fut>
+impl<'f, I, Shape, F, T, Call, Fut, W> Driver<'f, I, Shape, F, T, Call, Fut, W>
 where
+    W: Wire,
     I: Clone,
     F: Function<I, Shape>,
     Call: Fn(F::Inputs) -> Fut,
     Fut: Future<Output = F::Answers>,
 {
-    fn new(function: &'f F, call: Call, setup: Setup<I, F::Output, F::Error>) -> Self {
+    fn new(function: &'f F, call: Call, setup: Setup<I, F::Output, F::Error>, wire: W) -> Self {
         let woken = Arc::new(Woken::default());
         let queue = Queue::resume(setup.config, setup.watermark);
         Self {
@@ -187,13 +194,25 @@ where
             slots: Slots::new(Arc::clone(&woken)),
             woken,
             to_poll: Vec::new(),
+            clock: wire.clock().unwrap_or_else(Clock::start),
+            wire,
             judge: setup.judge,
+            judged: Vec::new(),
             key: setup.key,
-            clock: Clock::start(),
             heard: Time::ZERO,
             sleep: None,
             input_open: true,
             over: false,
+        }
+    }
+
+    async fn run<H: Host<I, F::Output, F::Error, Tag = T>>(mut self, host: &mut H, drain: Option<Duration>) {
+        let reactor = Reactor::new();
+        self.restore(host, drain);
+        while poll_fn(|cx| self.poll_turn(host, cx)).await == Turn::Again {
+            let heard = self.clock.now();
+            reactor.turn().await;
+            self.heard = heard;
         }
     }
 
@@ -204,6 +223,9 @@ where
     ) -> Poll<Turn> {
         for _ in 0..ROUNDS_PER_TURN {
             let now = self.clock.now();
+            if let Some((stood, still)) = self.wire.begin(now) {
+                self.queue.handle_standing(stood, still);
+            }
             let mut busy = self.poll_woken(now);
             busy |= self.accept(now, host, cx);
             let wake_at = self.do_actions(now);
@@ -215,10 +237,12 @@ where
             if !busy {
                 host.flush(self.queue.stats());
                 let due = wake_at.is_some_and(|at| at <= now);
-                if !due && self.sleep_until(wake_at, cx) && host.sleep(cx.waker()) && self.woken.sleep(cx.waker()) {
-                    return Poll::Pending;
-                }
-                return Poll::Ready(Turn::Again);
+                let sleeps = !due
+                    && self.sleep_until(wake_at, cx)
+                    && host.sleep(cx.waker())
+                    && self.wire.sleep(now, cx.waker())
+                    && self.woken.sleep(cx.waker());
+                return if sleeps { Poll::Pending } else { Poll::Ready(Turn::Again) };
             }
         }
         host.flush(self.queue.stats());
@@ -330,16 +354,25 @@ where
     /// Does what the queue says until it is idle; until when, if it knows.
     fn do_actions(&mut self, now: Time) -> Option<Time> {
         loop {
-            match self.queue.poll_heard(now, self.heard) {
+            match self.queue.poll_heard(now, self.heard, &mut self.wire) {
                 Action::Call(call) => self.start(now, call),
                 Action::Cancel(call) => {
+                    let config = self.queue.config();
+                    self.wire.given_up(now, call, |took| is_too_slow(config, took));
                     if self.function.given_up() == Cancellation::Drop {
                         self.slots.cancel(call);
                         self.queue.handle_cancelled(now, call);
+                        self.wire.ended(now, call, Verdict::Unjudged, 0);
                     }
                 }
-                Action::Forget(call) => self.slots.cancel(call),
-                Action::Idle { wake_at } => return wake_at,
+                Action::Forget(call) => {
+                    self.slots.cancel(call);
+                    self.wire.ended(now, call, Verdict::Unjudged, 0);
+                }
+                Action::Idle { wake_at } => {
+                    self.wire.end(now);
+                    return [wake_at, self.wire.wake_at()].into_iter().flatten().min();
+                }
             }
         }
     }
@@ -347,7 +380,11 @@ where
     #[inline]
     fn start(&mut self, now: Time, call: CallId) {
         let inputs = F::gather(self.queue.inputs(call).map(|input| &input.value));
-        let Some(inputs) = inputs else { return self.queue.handle_completion(now, call, []) };
+        self.wire.started(call);
+        let Some(inputs) = inputs else {
+            self.wire.ended(now, call, Verdict::Unjudged, 0);
+            return self.queue.handle_completion(now, call, []);
+        };
         if let Poll::Ready(ended) = self.slots.start(call, || (self.call)(inputs)) {
             self.complete(now, call, ended);
         }
@@ -357,14 +394,28 @@ where
     fn complete(&mut self, now: Time, call: CallId, ended: Ended<F::Answers>) {
         let judge = &self.judge;
         match ended {
+            Ok(answers) if W::LISTENS => self.complete_before_all(now, call, answers),
             Ok(answers) => {
                 self.queue.handle_completion(now, call, answers.into_iter().map(|result| judge.judge(result)));
             }
             Err(message) => {
+                self.wire.ended(now, call, Verdict::Unjudged, 0);
                 let panicked = || Some(Completion::Done(Err(Cause::Panicked(message.clone()))));
                 self.queue.handle_completion(now, call, std::iter::from_fn(panicked));
             }
         }
+    }
+
+    /// The destination hears of it first: if it turns out to be failing, that failure too costs no record a retry.
+    fn complete_before_all(&mut self, now: Time, call: CallId, answers: F::Answers) {
+        let mut tally = Tally::default();
+        for result in answers {
+            let (completion, verdict) = self.judge.judge_for_all(result);
+            tally.add(verdict);
+            self.judged.push(completion);
+        }
+        self.wire.ended(now, call, tally.verdict(), tally.good);
+        self.queue.handle_answers(now, call, self.judged.drain(..), &mut self.wire);
     }
 
     fn emit<H: Host<I, F::Output, F::Error, Tag = T>>(&mut self, host: &mut H) -> bool {
@@ -447,33 +498,5 @@ fn of_attempt<O, E>(answer: Answer<O, E>) -> Option<E> {
     match answer {
         Err(Cause::Error(error)) => Some(error),
         _ => None,
-    }
-}
-
-impl<O, E> Judge<O, E> {
-    /// Whether a result is worth another attempt. Without a retry policy the queue does not care.
-    #[inline]
-    fn judge(&self, result: Result<O, E>) -> Completion<Answer<O, E>> {
-        match result {
-            Err(_) => self.judge_by_predicates(result),
-            Ok(_) if self.retry_if.is_some() => self.judge_by_predicates(result),
-            Ok(output) => Completion::Done(Ok(output)),
-        }
-    }
-
-    fn judge_by_predicates(&self, result: Result<O, E>) -> Completion<Answer<O, E>> {
-        let judged = catch_unwind(AssertUnwindSafe(|| {
-            let again = self.retry_if.as_ref().map_or_else(|| result.is_err(), |retry_if| retry_if(&result));
-            let after = match (&self.retry_after, &result) {
-                (Some(wish), Err(error)) if again => wish(error),
-                _ => None,
-            };
-            again.then_some(after)
-        }));
-        match judged {
-            Ok(Some(after)) => Completion::Retry { last: result.map_err(Cause::Error), after },
-            Ok(None) => Completion::Done(result.map_err(Cause::Error)),
-            Err(panic) => Completion::Done(Err(Cause::Panicked(format!("in a predicate: {}", panic_message(&*panic))))),
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! The primitives that threads meet in: the standard library's, or in model tests those of shuttle, which tries their interleavings.
 
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool, atomic::Ordering};
+pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool, atomic::AtomicU64, atomic::Ordering};
 
 #[cfg(feature = "shuttle")]
-pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool, atomic::Ordering};
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool, atomic::AtomicU64, atomic::Ordering};
 #[cfg(feature = "shuttle")]
 use std::sync::PoisonError;
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use inflight_core::{
-    Action, CallId, Completion, Config, Emit, Held, Outcome, Progress, Queue, Snapshot, Stats, Time, Timestamp,
+    Action, CallId, Completion, Config, Emit, Held, Open, Outcome, Progress, Queue, Snapshot, Stats, Time, Timestamp,
 };
 
 use crate::trace::Tracer;
@@ -192,7 +192,7 @@ impl Observed {
     /// The rule that is broken.
     pub fn poll(&mut self, now: Time, heard: Time) -> Result<Step, Violation> {
         let asleep = self.asleep.take();
-        let action = self.queue.poll_heard(now, heard);
+        let action = self.queue.poll_heard(now, heard, &mut Open);
         let inputs: Vec<Input> =
             if let Action::Call(id) = action { self.queue.inputs(id).copied().collect() } else { Vec::new() };
         self.tracer.note(format_args!("{} poll: {action:?} {inputs:?}", now.as_nanos()));

@@ -121,6 +121,10 @@ impl Breaker {
         Self { options, state: State::Closed { window: VecDeque::new(), failures: 0 }, era: 0 }
     }
 
+    pub(super) const fn options(&self) -> &BreakerOptions {
+        &self.options
+    }
+
     /// The state at this time.
     #[must_use]
     pub fn state(&self, now: Time) -> BreakerState {

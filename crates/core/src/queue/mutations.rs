@@ -3,6 +3,7 @@
 use super::Queue;
 use super::transitions::Turn;
 use crate::entry::State;
+use crate::gate::Open;
 use crate::mutant::Mutant;
 use crate::outcome::{Clock, Outcome};
 use crate::time::Time;
@@ -72,7 +73,7 @@ impl<I, O> Queue<I, O> {
             return true;
         }
         if self.config.has(Mutant::B22) && self.entries.at(index).state == State::Waiting {
-            return self.retry_at(now, index, None).is_some();
+            return self.retry_at(now, index, None, &Open).is_some();
         }
         false
     }

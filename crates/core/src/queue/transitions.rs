@@ -6,6 +6,7 @@ use super::{Action, Input, Queue};
 use crate::calls::{CallId, CallState};
 use crate::entry::{NONE, State};
 use crate::fences::Control;
+use crate::gate::Gate;
 use crate::mutant::Mutant;
 use crate::outcome::{Clock, Completion, Emit, Emitted, Outcome};
 use crate::retry::mix;
@@ -68,10 +69,13 @@ impl<I, O> Queue<I, O> {
 
     /// Waiting -> Calling, for as many records as share a call.
     #[inline]
-    pub(super) fn start_call(&mut self, now: Time) -> Option<CallId> {
+    pub(super) fn start_call(&mut self, now: Time, gate: &mut impl Gate) -> Option<CallId> {
         self.skip_dead(now);
         let full = self.in_line >= self.config.batch.size;
         if self.in_line == 0 || (!full && self.lingers_until(now).is_some()) {
+            return None;
+        }
+        if !gate.call(now) {
             return None;
         }
         let call = self.calls.start(now);
@@ -126,9 +130,10 @@ impl<I, O> Queue<I, O> {
     /// if the host is behind with what it has heard.
     #[inline]
     fn skip_dead(&mut self, now: Time) {
+        let clock = self.standing.clock(now);
         while let Some(&id) = self.line.front() {
             let entry = self.entries.find(id).filter(|entry| entry.in_line);
-            if entry.is_some_and(|entry| now < entry.deadline || self.starts_late()) {
+            if entry.is_some_and(|entry| clock < entry.deadline || self.starts_late()) {
                 return;
             }
             let about_to = entry.is_some();
@@ -141,46 +146,59 @@ impl<I, O> Queue<I, O> {
 
     /// Calling -> Decided or BackingOff: an attempt has ended.
     #[inline(always)]
-    pub(super) fn settle(&mut self, now: Time, index: u32, completion: Option<Completion<O>>) {
+    pub(super) fn settle(&mut self, now: Time, index: u32, completion: Option<Completion<O>>, gate: &mut impl Gate) {
         match completion {
             Some(Completion::Done(output)) => self.decide(now, index, Outcome::Done(output)),
-            Some(Completion::Retry { last, after }) => self.fail(now, index, last, after),
+            Some(Completion::Retry { last, after }) => self.fail(now, index, last, after, gate),
             None => self.decide(now, index, Outcome::Unanswered),
         }
     }
 
-    fn fail(&mut self, now: Time, index: u32, last: O, after: Option<Duration>) {
-        match self.retry_at(now, index, after) {
-            Some(at) => self.back_off(now, index, at, Some(last)),
+    fn fail(&mut self, now: Time, index: u32, last: O, after: Option<Duration>, gate: &mut impl Gate) {
+        match self.retry_at(now, index, after, gate) {
+            Some(at) => self.back_off(now, index, at, Some(last), gate),
             None if self.config.has(Mutant::B27) => self.decide(now, index, Outcome::Unanswered),
             None => self.decide(now, index, Outcome::Done(last)),
         }
     }
 
     /// When to try again, if at all. A retry that could not start before the record's deadline does not happen: nobody gains by waiting for it.
-    pub(super) fn retry_at(&mut self, now: Time, index: u32, after: Option<Duration>) -> Option<Time> {
+    /// If everything fails, the attempt does not count, and deadlines stand still.
+    pub(super) fn retry_at(
+        &mut self,
+        now: Time,
+        index: u32,
+        after: Option<Duration>,
+        gate: &impl Gate,
+    ) -> Option<Time> {
         let retry = self.config.retry.as_ref()?;
-        let entry = self.entries.at(index);
-        if entry.attempts > retry.max_retries + u32::from(self.config.has(Mutant::S53)) {
+        let entry = self.entries.at_mut(index);
+        let failing = gate.is_failing();
+        entry.to_blame |= entry.failed != Time::NEVER && gate.was_well_after(entry.failed);
+        let forgiven = failing && !entry.to_blame;
+        entry.suspect = failing && (entry.forgiven > 0 || entry.to_blame);
+        entry.last_forgiven = forgiven;
+        entry.forgiven += u32::from(forgiven);
+        entry.failed = now;
+        let counted = entry.attempts - entry.forgiven;
+        if !forgiven && counted > retry.max_retries + u32::from(self.config.has(Mutant::S53)) {
             return None;
         }
         let salt = self.config.seed ^ mix(entry.sequence).rotate_left(17) ^ u64::from(entry.attempts);
-        let mut wait = retry.delay(entry.attempts, salt);
+        let mut wait = retry.delay(counted, salt);
         if self.config.has(Mutant::B18) {
             wait = retry.delay(self.stats.retries as u32 + 1, salt);
         }
         let at = now + wait.max(after.unwrap_or_default());
-        let limit = match self.input {
-            Input::Draining(limit) => limit.min(entry.deadline),
-            _ => entry.deadline,
-        };
-        if at >= limit && !self.waits_too_long() {
+        let too_late = !failing && self.standing.clock(at) >= entry.deadline;
+        let drained = matches!(self.input, Input::Draining(limit) if at >= limit);
+        if (too_late || drained) && !self.waits_too_long() {
             return None;
         }
         Some(at)
     }
 
-    fn back_off(&mut self, now: Time, index: u32, at: Time, last: Option<O>) {
+    fn back_off(&mut self, now: Time, index: u32, at: Time, last: Option<O>, gate: &mut impl Gate) {
         let id = self.entries.id(index);
         let entry = self.entries.at_mut(index);
         entry.state = State::BackingOff;
@@ -188,9 +206,39 @@ impl<I, O> Queue<I, O> {
         let attempts = entry.attempts;
         self.stats.backing_off += 1;
         if at <= now {
-            self.come_back(index);
+            self.want_token(now, index, gate);
         } else {
             self.arm(at, Timer::Backoff(id, attempts));
+        }
+    }
+
+    /// The backoff is over: the record comes back if there is a token for it, or waits for one. What was forgiven costs none.
+    fn want_token(&mut self, now: Time, index: u32, gate: &mut impl Gate) {
+        let entry = self.entries.at(index);
+        if entry.last_forgiven || (self.unpaid.is_empty() && gate.retry(now)) {
+            return self.come_back(index);
+        }
+        self.stats.retries_without_token += 1;
+        self.unpaid.push_back((self.entries.id(index), entry.attempts));
+        if self.unpaid.len() > 2 * self.stats.backing_off + 64 {
+            let waits = |timer| self.is_live(timer);
+            let unpaid = self.unpaid.iter().copied().filter(|&(id, attempt)| waits(Timer::Backoff(id, attempt)));
+            self.unpaid = unpaid.collect();
+        }
+    }
+
+    /// Those that wait for a token get theirs, first come, first served.
+    #[inline]
+    pub(super) fn pay(&mut self, now: Time, gate: &mut impl Gate) {
+        while let Some(&(id, attempt)) = self.unpaid.front() {
+            let waits = self.is_live(Timer::Backoff(id, attempt));
+            if waits && !gate.retry(now) {
+                return;
+            }
+            self.unpaid.pop_front();
+            if waits {
+                self.come_back(id.index);
+            }
         }
     }
 
@@ -199,8 +247,9 @@ impl<I, O> Queue<I, O> {
         let entry = self.entries.at_mut(index);
         entry.state = State::Waiting;
         entry.since = entry.admitted;
+        let turn = if entry.suspect { Turn::Last } else { Turn::First };
         self.stats.backing_off -= 1;
-        self.line_up(index, Turn::First);
+        self.line_up(index, turn);
     }
 
     /// Waiting, Calling or BackingOff -> Decided. Once.
@@ -243,7 +292,7 @@ impl<I, O> Queue<I, O> {
         }
     }
 
-    pub(super) fn fire(&mut self, now: Time, timer: Timer) {
+    pub(super) fn fire(&mut self, now: Time, timer: Timer, gate: &mut impl Gate) {
         if !self.is_live(timer) {
             self.fire_dead(timer);
             return;
@@ -251,8 +300,8 @@ impl<I, O> Queue<I, O> {
         match timer {
             Timer::Deadline(id) if self.survives_deadline(now, id.index) => {}
             Timer::Deadline(id) => self.time_out(now, id.index, Clock::Deadline),
-            Timer::Attempt(call) => self.time_out_call(now, call),
-            Timer::Backoff(id, _) => self.come_back(id.index),
+            Timer::Attempt(call) => self.time_out_call(now, call, gate),
+            Timer::Backoff(id, _) => self.want_token(now, id.index, gate),
             Timer::Grace(call) => {
                 self.cancels.push_back(Action::Forget(call));
                 self.end_call(now, call);
@@ -260,7 +309,7 @@ impl<I, O> Queue<I, O> {
         }
     }
 
-    fn is_live(&self, timer: Timer) -> bool {
+    pub(super) fn is_live(&self, timer: Timer) -> bool {
         match timer {
             Timer::Deadline(id) => self
                 .entries
@@ -276,24 +325,24 @@ impl<I, O> Queue<I, O> {
     }
 
     /// The attempt's time is up for all records of the call that still wait for it.
-    fn time_out_call(&mut self, now: Time, id: CallId) {
+    fn time_out_call(&mut self, now: Time, id: CallId, gate: &mut impl Gate) {
         self.stats.attempts_timed_out += 1;
         let mut index = self.calls.at(id.index).first;
         while index != NONE {
             let entry = self.entries.at(index);
             let next = entry.next_in_call;
             if entry.state == State::Calling {
-                self.time_out_attempt(now, index);
+                self.time_out_attempt(now, index, gate);
             }
             index = next;
         }
         self.give_up(now, id.index);
     }
 
-    fn time_out_attempt(&mut self, now: Time, index: u32) {
+    fn time_out_attempt(&mut self, now: Time, index: u32, gate: &mut impl Gate) {
         let again = self.config.retry.as_ref().is_some_and(|retry| retry.timeouts);
-        match again.then(|| self.retry_at(now, index, None)).flatten() {
-            Some(at) => self.back_off(now, index, at, None),
+        match again.then(|| self.retry_at(now, index, None, gate)).flatten() {
+            Some(at) => self.back_off(now, index, at, None, gate),
             None => {
                 let last = self.entries.at_mut(index).last.take();
                 self.decide(now, index, Outcome::TimedOut { clock: Clock::Attempt, last });

@@ -11,6 +11,7 @@ mod callbacks;
 mod capacity;
 mod clocks;
 mod consumers;
+mod destinations;
 mod event_time;
 mod hosts;
 mod known;
