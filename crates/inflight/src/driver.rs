@@ -237,11 +237,8 @@ where
             if !busy {
                 host.flush(self.queue.stats());
                 let due = wake_at.is_some_and(|at| at <= now);
-                let sleeps = !due
-                    && self.sleep_until(wake_at, cx)
-                    && host.sleep(cx.waker())
-                    && self.wire.sleep(now, cx.waker())
-                    && self.woken.sleep(cx.waker());
+                let sleeps = !due && self.sleep_until(wake_at, cx) && host.sleep(cx.waker());
+                let sleeps = sleeps && self.wire.sleep(now, cx.waker()) && self.woken.sleep(cx.waker());
                 return if sleeps { Poll::Pending } else { Poll::Ready(Turn::Again) };
             }
         }

@@ -263,7 +263,7 @@ async fn retries_are_a_share_of_what_is_answered() {
     let destination = Destination::new(options).unwrap();
     let half = |id: u64| async move {
         sleep(ms(10)).await;
-        if id % 2 == 0 { Err("no") } else { Ok(id) }
+        if id.is_multiple_of(2) { Err("no") } else { Ok(id) }
     };
     let options = Options::new()
         .capacity(1_000)

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use inflight_core::{Action, Completion, Config, Emit, Order, Outcome, Queue, Time};
+use inflight_core::{Action, Completion, Config, Emit, Open, Order, Outcome, Queue, Time};
 
 const fn at(nanos: u64) -> Time {
     Time::from_nanos(nanos)
@@ -65,7 +65,7 @@ fn a_busy_host_makes_no_call_that_comes_too_late() {
     queue.handle_record(at(0), 0, None, 2);
     let Action::Call(first) = queue.poll(at(0)) else { panic!("no call") };
     queue.handle_completion(at(7), first, [Completion::Done(1)]);
-    assert_eq!(queue.poll_heard(at(9), at(7)), Action::Idle { wake_at: None });
+    assert_eq!(queue.poll_heard(at(9), at(7), &mut Open), Action::Idle { wake_at: None });
     let second = [queue.emit(), queue.emit()].into_iter().flatten().nth(1);
     let Some(Emit::Record(second)) = second else { panic!("{second:?}") };
     assert_eq!((second.input, second.attempts, second.decided), (2, 0, at(9)));
@@ -79,7 +79,7 @@ fn a_busy_host_makes_no_call_after_the_drain() {
     let mut queue = queue(|_| {});
     queue.handle_record(at(0), 0, None, 1);
     queue.handle_drain(at(0), Duration::from_nanos(5));
-    assert_eq!(queue.poll_heard(at(6), at(4)), Action::Idle { wake_at: Some(at(5)) });
+    assert_eq!(queue.poll_heard(at(6), at(4), &mut Open), Action::Idle { wake_at: Some(at(5)) });
     assert_eq!(queue.poll(at(6)), Action::Idle { wake_at: None });
     assert!(matches!(queue.emit(), Some(Emit::Record(record)) if record.attempts == 0));
     assert_eq!(queue.emit(), Some(Emit::End));
