@@ -196,7 +196,7 @@ impl Destination {
             self.rate_waits += u64::from(by_rate && !self.waits_for_rate);
             self.waits_for_rate |= by_rate;
             if self.on_wire >= self.limit.calls() {
-                self.limit.was_reached();
+                self.limit.was_reached(now);
             }
             return Err(refusal);
         }
@@ -339,7 +339,7 @@ impl Destination {
         self.on_wire += 1;
         self.calls += 1;
         if self.on_wire == self.limit.calls() {
-            self.limit.was_reached();
+            self.limit.was_reached(now);
         }
         Ok(Permit { started: now, pass, judged: false })
     }

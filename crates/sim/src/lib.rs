@@ -34,10 +34,12 @@
 //! | `coverage` | which fault met which situation |
 //! | `search` | many seeds on all cores |
 //! | `disk` | a folder for checkpoints that crashes, fills up and rots |
+//! | `closed_loop` | one limit on calls, and servers of six shapes |
 //! | [`recovery`] | pipelines on several workers, and what becomes of them when the power goes |
 #![forbid(unsafe_code)]
 
 mod check;
+mod closed_loop;
 mod coverage;
 mod disk;
 mod observed;
@@ -51,6 +53,7 @@ mod trace;
 mod world;
 
 pub use check::Checker;
+pub use closed_loop::{ClosedLoop, Measured, Shape};
 pub use coverage::{Coverage, Fault, Situation};
 pub use disk::{Event, SimulatedDisk};
 pub use observed::{Observed, Restore, Restored, Saved, Step};
