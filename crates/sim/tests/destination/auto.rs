@@ -65,7 +65,7 @@ fn it_does_as_well_as_the_best_fixed_limit_on_six_shapes() {
 #[test]
 fn a_new_knee_is_found_soon() {
     for (shape, knee, most) in [(Shape::Halves, 16.0, TRIPS_DOWN), (Shape::Doubles, 32.0, TRIPS_UP)] {
-        let mut trips: Vec<f64> = SEEDS
+        let mut trips: Vec<f64> = (9_001..9_009)
             .map(|seed| {
                 let run = auto(shape, seed);
                 let mut found = f64::INFINITY;
