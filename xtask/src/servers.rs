@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+mod nats;
 mod postgres;
 mod redis;
 
@@ -20,9 +21,10 @@ struct Server {
     start: fn(&Ground) -> Result<Running, String>,
 }
 
-const SERVERS: [Server; 2] = [
+const SERVERS: [Server; 3] = [
     Server { name: "PostgreSQL", variable: "INFLIGHT_TEST_POSTGRES", start: postgres::start },
     Server { name: "Redis", variable: "INFLIGHT_TEST_REDIS", start: redis::start },
+    Server { name: "NATS", variable: "INFLIGHT_TEST_NATS", start: nats::start },
 ];
 
 /// How long a server may take until it answers.

@@ -60,6 +60,8 @@ pub mod file;
 pub mod http;
 pub mod memory;
 mod message;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod partial;
 mod path;
 #[cfg(feature = "postgres")]
@@ -83,7 +85,7 @@ pub use error::{Error, ErrorKind, Place};
 pub use message::{Event, Malformed, Message, Messages};
 pub use path::{FieldPath, FieldPathError};
 pub use secret::Secret;
-pub use sink::{Epochs, Guarantee, Sink};
+pub use sink::{Epochs, Guarantee, Origin, Sink};
 pub use source::{Acknowledge, Position, Progress, Source};
 
 /// One record: the fields of a JSON object, or of a row, in the order in which they were read.

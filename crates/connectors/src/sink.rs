@@ -45,6 +45,17 @@ pub trait Sink: Send {
     /// [`DiskFull`]: crate::ErrorKind::DiskFull
     fn write(&mut self, record: &Record) -> Result<(), Error>;
 
+    /// As [`write`](Self::write), of a record that would come again from the same place of its source. A sink that can tell
+    /// by that which records it has already does; the default takes all.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    fn write_from(&mut self, origin: Origin<'_>, record: &Record) -> Result<(), Error> {
+        let _ = origin;
+        self.write(record)
+    }
+
     /// Hands what is buffered to the operating system, so that a reader sees all records written so far. A sink that
     /// shows only whole epochs does nothing.
     ///
@@ -104,6 +115,15 @@ pub trait Sink: Send {
     ///
     /// As [`write`](Self::write); also any error that an earlier call returned.
     fn finish(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// The place of a record in its source. No two records have the same, and one that comes again has the one it had.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Origin<'a> {
+    /// What the partition of the source is called.
+    pub partition: &'a str,
+    /// Which of its records it is, from 1.
+    pub number: u64,
 }
 
 /// Whose epochs a sink commits that decides whether they count.
