@@ -59,7 +59,11 @@ pub fn advise(summary: &Summary) -> Advice {
     }
     let busiest = summary.steps.iter().max_by(|a, b| wire(a).total_cmp(&wire(b)));
     if let Some(step) = busiest.filter(|step| wire(step) >= WIRE_FULL) {
-        return if queueing(step) { system_advice(step) } else { concurrency_advice(step, summary) };
+        return match (step.is_auto, queueing(step)) {
+            (true, _) => auto_advice(step, summary),
+            (false, true) => system_advice(step),
+            (false, false) => concurrency_advice(step, summary),
+        };
     }
     let fullest = summary.steps.iter().max_by(|a, b| a.capacity_full.total_cmp(&b.capacity_full));
     if let Some(step) = fullest.filter(|step| step.capacity_full >= MOSTLY) {
@@ -101,6 +105,16 @@ fn concurrency_advice(step: &StepSummary, summary: &Summary) -> Advice {
         short(step.latency.mean),
     );
     Advice { limit: Limit::Concurrency(name.clone()), sentence }
+}
+
+fn auto_advice(step: &StepSummary, summary: &Summary) -> Advice {
+    let rate = grouped(per_second(step.calls, summary.elapsed));
+    let sentence = format!(
+        "The system behind `{}` was the limit: more than {} calls at once did not bring more than the {rate} calls/s \
+         that it answered.",
+        step.name, step.concurrency,
+    );
+    Advice { limit: Limit::System(step.name.clone()), sentence }
 }
 
 fn system_advice(step: &StepSummary) -> Advice {
@@ -217,6 +231,19 @@ mod tests {
             advice.sentence,
             "The system behind `user` was the limit: a call took 10 ms, alone it takes 1.0 ms, so calls waited for \
              each other there; more concurrency would not help, and `concurrency: 30` would do."
+        );
+    }
+
+    #[test]
+    fn a_full_wire_whose_limit_was_found_by_trying() {
+        let mut summary = run();
+        (summary.steps[0].concurrency, summary.steps[0].concurrency_mean, summary.steps[0].is_auto) = (18, 17.5, true);
+        let advice = advise(&summary);
+        assert_eq!(advice.limit, Limit::System("user".to_owned()));
+        assert_eq!(
+            advice.sentence,
+            "The system behind `user` was the limit: more than 18 calls at once did not bring more than the 1,000 \
+             calls/s that it answered."
         );
     }
 

@@ -1,7 +1,7 @@
 //! What must fit between a checkpoint and the pipeline that goes on from it.
 //!
 //! A checkpoint keeps the [`Shape`] of the pipeline that wrote it: what its source is, what its steps ask for, where its output goes. What
-//! decides only how fast or how patiently that is done may change between runs: limits, timeouts, retries, batches, workers, processes,
+//! decides only how fast or how patiently that is done may change between runs: limits, timeouts, retries, batches, caches, workers, processes,
 //! what becomes of records without an answer, and where a database lies.
 
 use std::fmt;
@@ -27,8 +27,24 @@ const OF_STEP: [&str; 2] = ["key", "order"];
 /// What of a system the answer depends on.
 const OF_SYSTEM: [&str; 4] = ["table", "columns", "query", "rows"];
 /// Keys of a step that are its own; the others are systems.
-const NO_SYSTEM: [&str; 10] =
-    ["key", "order", "capacity", "concurrency", "timeout", "deadline", "retries", "batch", "on_missing", "on_error"];
+const NO_SYSTEM: [&str; 16] = [
+    "key",
+    "order",
+    "capacity",
+    "concurrency",
+    "timeout",
+    "deadline",
+    "retries",
+    "batch",
+    "single_flight",
+    "cache",
+    "hedge",
+    "rate_limit",
+    "breaker",
+    "destination",
+    "on_missing",
+    "on_error",
+];
 
 impl Shape {
     /// That of a pipeline.

@@ -347,11 +347,11 @@ mod tests {
 
     #[test]
     fn every_unknown_key_is_found_and_what_else_is_wrong() {
-        let faults = shelf("{ nam: a, name: a, dept: 3, books: 7, cache: x }").unwrap_err();
+        let faults = shelf("{ nam: a, name: a, dept: 3, books: 7, metrics: x }").unwrap_err();
         let expected = [
             three("nam", "unknown key `nam`", "did you mean `name`?"),
             three("dept", "unknown key `dept`", "did you mean `depth`?"),
-            three("cache", "`cache` is not supported yet", "known here: name, books, light, depth"),
+            three("metrics", "`metrics` is not supported yet", "known here: name, books, light, depth"),
             three("7", "expected a list, such as [a, b], found the number 7", ""),
         ];
         assert_eq!(faults, expected);

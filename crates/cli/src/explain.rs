@@ -12,7 +12,7 @@ use serde_saphyr::{FlowMap, FlowSeq};
 use crate::entries::Entries;
 use crate::fault::listed;
 use crate::file::{Hosts, STANDARD};
-use crate::pipeline::{Checkpoint, Lookup, Pipeline, Sink, Source, Step, WORKERS};
+use crate::pipeline::{Breaker, Cache, Checkpoint, Lookup, Pipeline, Sink, Source, Step, WORKERS};
 use crate::units::Period;
 use crate::variables::{HIDDEN, Secrets};
 
@@ -113,19 +113,35 @@ fn normalised_step(step: &Step, folder: &Path) -> anyhow::Result<Value> {
         *path = typed(path, folder).into();
     }
     let system = lookup.configuration()?;
-    Ok(json!({
+    let policies = &step.policies;
+    let (most, budget) = (step.concurrency, policies.system.budget);
+    let concurrency = match step.concurrency_from {
+        Some(min) => json!({ "min": min, "max": most }),
+        None => json!(most),
+    };
+    let mut normal = json!({
         step.lookup.system(): without_nulls(system),
         "key": Entries(step.key.clone()),
         "order": step.order,
         "capacity": step.capacity,
-        "concurrency": step.concurrency,
+        "concurrency": concurrency,
         "timeout": Period(step.timeout),
         "deadline": Period(step.deadline),
-        "retries": { "max": step.retries, "backoff": step.backoff, "on": step.retry_on },
+        "retries": { "max": step.retries, "backoff": step.backoff, "on": step.retry_on, "budget": budget },
         "batch": { "size": step.batch_size, "linger": Period(step.batch_linger) },
+        "single_flight": policies.single_flight,
+        "cache": policies.cache.as_ref().map(Cache::normal),
+        "hedge": policies.normal_hedge(),
+        "rate_limit": policies.normal_rate(),
+        "breaker": policies.system.breaker.as_ref().map(Breaker::normal),
+        "destination": policies.system.name,
         "on_missing": step.on_missing,
         "on_error": step.on_error,
-    }))
+    });
+    if let Some(keys) = normal.as_object_mut() {
+        keys.retain(|_, value| !value.is_null());
+    }
+    Ok(normal)
 }
 
 /// A source or sink: standard input and output have a name of their own, and no path.
@@ -282,11 +298,15 @@ fn step_in_words(step: &Value) -> String {
     let asked =
         ["table", "get", "hash", "method"].iter().find_map(|key| Some(format!("{key} {}", text(system.get(key)?))));
     let asked = asked.unwrap_or_else(|| if kind == "memory" { "rows" } else { "query" }.to_owned());
+    let calls = match (&step["concurrency"]["min"], &step["concurrency"]["max"]) {
+        (Value::Null, _) => text(&step["concurrency"]),
+        (min, max) => format!("{} to {}", text(min), text(max)),
+    };
     format!(
         "{kind} {place}, {asked}, {}; {} order, {} calls at once, up to {} records in each, {} held",
         keys.join(" and "),
         text(&step["order"]),
-        text(&step["concurrency"]),
+        calls,
         text(&step["batch"]["size"]),
         text(&step["capacity"]),
     )

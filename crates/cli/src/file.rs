@@ -6,6 +6,7 @@
 mod checkpoint;
 mod cluster;
 mod ends;
+mod policies;
 mod sections;
 mod step;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::checkpoint::{Checkpoint, Replay};
 pub use self::cluster::{Cluster, Hosts};
 pub use self::ends::{STANDARD, Sink, Source, Stdin, Stdout};
+pub use self::policies::{Breaker, Cache, CallLimit, CallRange, Hedge, RateLimit, Switch};
 use self::sections::sections;
 pub use self::step::{Batch, OnError, OnMissing, Order, Retries, RetryOn, Step};
 use crate::entries::Entries;

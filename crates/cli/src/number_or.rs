@@ -1,4 +1,5 @@
-//! Settings that are a number to most people and a group of keys to some: `retries: 3`, `retries: { max: 3, on: [busy] }`.
+//! Settings that are a number, or a word in its place, to most people and a group of keys to some: `retries: 3`,
+//! `retries: { max: 3, on: [busy] }`; `breaker: off`, `breaker: { open_for: 5s }`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,11 +8,11 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
-/// A number, or the same with details.
+/// One value, or the same with details.
 #[derive(Clone, Debug, JsonSchema, PartialEq)]
 #[schemars(untagged)]
 pub enum NumberOr<N, G> {
-    /// Just the number.
+    /// Just the number, or the word.
     Number(N),
     /// A group of keys.
     Group(G),
@@ -29,7 +30,7 @@ impl<'de, N: Deserialize<'de>, G: Deserialize<'de>> Visitor<'de> for NumberOrVis
     type Value = NumberOr<N, G>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number or a group of keys")
+        f.write_str("one value or a group of keys")
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {

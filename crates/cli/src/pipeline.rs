@@ -5,7 +5,9 @@
 
 mod checkpoint;
 mod cluster;
+mod destination;
 mod lookup;
+mod policies;
 mod sink;
 mod source;
 mod step;
@@ -22,13 +24,15 @@ use crate::variables::Secrets;
 
 pub use self::checkpoint::{Checkpoint, EVERY, KEEP, KEEP_MAX, KEEP_MIN, NoRecovery};
 pub use self::cluster::{CONNECT_WITHIN, Cluster, PROCESSES_MAX, SILENT_AFTER, WORKERS, WORKERS_MAX};
+pub use self::destination::{BUDGET, Destination};
 pub use self::lookup::Lookup;
+pub use self::policies::{Breaker, CACHE_ENTRIES, CACHE_ENTRIES_MAX, Cache, MISSING_TTL, Policies, System};
 pub use self::sink::{Guarantee, Sink};
 pub use self::source::Source;
 use self::step::StepCheck;
 pub use self::step::{
-    BACKOFF, BATCH, BATCH_MAX, CAPACITY, CAPACITY_MAX, CONCURRENCY, CONCURRENCY_MAX, DEADLINE_TIMEOUTS, LINGER,
-    RETRIES, Step, TIMEOUT,
+    AUTO_MAX, BACKOFF, BATCH, BATCH_MAX, CAPACITY, CAPACITY_MAX, CONCURRENCY, CONCURRENCY_MAX, DEADLINE_TIMEOUTS,
+    LINGER, RETRIES, Step, TIMEOUT,
 };
 
 /// Most steps of one pipeline.
@@ -49,6 +53,8 @@ pub struct Pipeline {
     pub setup: Option<SqliteSetup>,
     /// The look-ups, in the order of the file: the order in which results stand in a record.
     pub steps: Vec<Step>,
+    /// The systems that they ask: each step asks one.
+    pub destinations: Vec<Destination>,
     /// Positions in `steps`. Those of one stage are independent; each stage needs results of earlier ones.
     pub stages: Vec<Vec<usize>>,
     /// Where records go; the path `-` is standard output.
@@ -110,6 +116,7 @@ impl Pipeline {
             replays: false,
             setup: sections.setup.map(|Setup::Sqlite(config)| config),
             steps: steps.into_iter().flatten().collect(),
+            destinations: Vec::new(),
             stages,
             sink: sections.sink.into_config(),
             dead_letter: sections.dead_letter.map(crate::file::Sink::into_config),
@@ -123,6 +130,7 @@ impl Pipeline {
         pipeline.check_ends(&document, &mut faults);
         pipeline.check_tables(&document, &mut faults);
         pipeline.start_paths_from_folder();
+        pipeline.destinations = Destination::of(&mut pipeline.steps, &document, &mut faults);
         pipeline.check_together(&document, &mut faults);
         if faults.is_empty() { Ok(pipeline) } else { Err(document.faults(faults)) }
     }

@@ -19,6 +19,7 @@ mod portable;
 mod reader;
 mod resume;
 mod row;
+mod shared;
 mod steps;
 mod stop;
 mod tally;
@@ -35,6 +36,7 @@ use inflight_connectors::file::FileSource;
 
 use self::reader::Reading;
 use self::resume::{Beginning, Incompatible, Start};
+use self::shared::Shared;
 use self::stop::{Signals, Stop};
 use self::tally::Tally;
 use self::workers::{First, Workers};
@@ -73,7 +75,11 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stop = Stop::new();
     let gauges = Arc::new(Gauges::default());
-    let tally = Tally::new(&pipeline.steps, &pipeline.stages, pipeline.workers);
+    let shared = {
+        let _context = runtime.enter();
+        Shared::of(&pipeline)?
+    };
+    let tally = Tally::new(&pipeline.steps, shared, &pipeline.stages, pipeline.workers);
     let signals = {
         let _context = runtime.enter();
         Signals::new()?

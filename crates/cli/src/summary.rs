@@ -43,16 +43,26 @@ pub struct StepSummary {
     pub retried: u64,
     /// Calls to the system: fewer than records when calls carry batches, more when attempts were repeated.
     pub calls: u64,
+    /// Records that were answered from the cache.
+    pub hits: u64,
+    /// Records that shared the call of another.
+    pub joined: u64,
+    /// Second calls that were made because the first took long.
+    pub hedges: u64,
+    /// How often the system was left alone because it failed.
+    pub pauses: u64,
+    /// How long, all in all.
+    pub paused: Duration,
     /// How long one call took.
     pub latency: Latency,
     /// Calls on the wire, averaged over the run.
     pub concurrency_mean: f64,
-    /// The most calls that may be on the wire at a time.
+    /// The most calls that may be on the wire at a time; the last found if that is found by trying.
     pub concurrency: usize,
+    /// Whether it is.
+    pub is_auto: bool,
     /// The most records that may be held at a time.
     pub capacity: usize,
-    /// Part of the run, 0 to 1, in which all `concurrency` calls were on the wire.
-    pub concurrency_full: f64,
     /// Part of the run, 0 to 1, in which `capacity` records were held.
     pub capacity_full: f64,
 }
@@ -88,8 +98,31 @@ impl fmt::Display for Summary {
         if !self.steps.is_empty() {
             writeln!(f)?;
             write_table(f, &self.steps)?;
+            self.steps.iter().filter_map(StepSummary::policies).try_for_each(|line| writeln!(f, "{line}"))?;
         }
         Ok(())
+    }
+}
+
+impl StepSummary {
+    /// What policies have done, if any has done anything.
+    fn policies(&self) -> Option<String> {
+        let counted = |count: u64, what: &str| (count > 0).then(|| format!("{} {what}", grouped(count)));
+        let times = if self.pauses == 1 { "time" } else { "times" };
+        let done: Vec<String> = [
+            counted(self.hits, "cache hits"),
+            counted(self.joined, "joined the call of another"),
+            counted(self.hedges, "hedges"),
+            counted(self.pauses, &format!("{times} left alone, {} in all", short(self.paused))),
+            self.is_auto.then(|| format!("{} calls at once found to be best", self.concurrency)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let records = self.found + self.missing + self.failed + self.timed_out;
+        let calls = format!("{} calls for {} records", grouped(self.calls), grouped(records));
+        let each = self.calls as f64 / records.max(1) as f64;
+        (!done.is_empty()).then(|| format!("{}: {calls} ({each:.2} per record); {}", self.name, done.join("; ")))
     }
 }
 
@@ -202,6 +235,21 @@ plane    24,273    2,731       0          0        0  27,004  41 us  1.2 ms  30 
 weather  24,273    2,731       2          1        9  27,004  41 us  1.2 ms  30 ms       3.9 of 4
 "
         );
+    }
+
+    #[test]
+    fn policies_are_told_of_when_they_did_something() {
+        let mut step = StepSummary { name: "user".to_owned(), found: 100_000, calls: 12_345, ..StepSummary::default() };
+        assert_eq!(step.policies(), None);
+        (step.hits, step.joined) = (80_000, 5_000);
+        let expected = "user: 12,345 calls for 100,000 records (0.12 per record); 80,000 cache hits; \
+                        5,000 joined the call of another";
+        assert_eq!(step.policies().unwrap(), expected);
+        let mut step = StepSummary { hedges: 3, pauses: 1, paused: Duration::from_secs(5), ..step };
+        (step.hits, step.joined, step.is_auto, step.concurrency) = (0, 0, true, 18);
+        let expected = "user: 12,345 calls for 100,000 records (0.12 per record); 3 hedges; 1 time left alone, 5.00 s \
+                        in all; 18 calls at once found to be best";
+        assert_eq!(step.policies().unwrap(), expected);
     }
 
     #[test]

@@ -24,6 +24,14 @@ pub struct Period(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count(pub u64);
 
+/// A number of calls in a second, such as `500/s`, or in a minute or an hour where that is one a second at least: `6000/m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(pub u32);
+
+/// A share such as `10%` or `0.5%`, in thousandths; more than zero, at most all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u32);
+
 /// How often to try again: a whole number from 0, which is never, to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryCount(pub u32);
@@ -114,6 +122,58 @@ impl PeriodRange {
     }
 }
 
+impl Rate {
+    /// Reads `500/s`, `10k/s`, `6000/m`.
+    ///
+    /// # Errors
+    /// What is wrong in the first line, what to write in the second.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        const WRITE: &str = "write a whole number of calls with a time, such as 500/s, 6000/m or 10k/s";
+        let (number, unit) = text.split_once('/').ok_or_else(|| format!("`{text}` is not a rate\n{WRITE}"))?;
+        let seconds = match unit.trim() {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return Err(format!("`{text}` is not a rate\n{WRITE}")),
+        };
+        let per_second = Count::parse(number.trim())?.0 / seconds;
+        match u32::try_from(per_second) {
+            Ok(0) => Err(format!("the rate `{text}` is less than one call in a second\nwrite 1/s or more")),
+            Ok(per_second) => Ok(Self(per_second)),
+            Err(_) => Err(format!("the rate `{text}` is too large\nat most {}/s", u32::MAX)),
+        }
+    }
+}
+
+impl Percent {
+    /// Reads `10%`, `0.5%`.
+    ///
+    /// # Errors
+    /// What is wrong in the first line, what to write in the second.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        const WRITE: &str = "write a number with a percent sign, such as 10% or 0.5%";
+        let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+        let number = number.ok_or_else(|| format!("`{text}` is not a share\n{WRITE}"))?;
+        let per_mille = (number * 10.0).round();
+        if !(1.0..=1_000.0).contains(&per_mille) {
+            return Err(format!("the share `{text}` is out of range\nfrom 0.1% to 100%"));
+        }
+        Ok(Self(per_mille as u32))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", self.0)
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.0) / 10.0)
+    }
+}
+
 impl fmt::Display for Period {
     /// In the largest unit that needs no fraction.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,6 +242,9 @@ written_as_text!(
     r"^[0-9.]+ *(us|ms|s|m|h)( *\.\. *[0-9.]+ *(us|ms|s|m|h))?$|\$\{",
     ["50ms..2s"]
 );
+
+written_as_text!(Rate, "a rate such as 500/s", r"^[0-9]+[kM]? */ *[smh]$|\$\{", ["500/s"]);
+written_as_text!(Percent, "a share such as 10%", r"^[0-9.]+ *%$|\$\{", ["10%"]);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -333,5 +396,26 @@ mod tests {
         assert_eq!(PeriodRange { from, to }.to_string(), "50ms..2s");
         assert_eq!(first_line(PeriodRange::parse("2s..1s")), "the range `2s..1s` runs backwards");
         assert_eq!(first_line(PeriodRange::parse("..")), "`` is not a duration");
+    }
+
+    #[test]
+    fn rates_and_shares() {
+        let rate = |text: &str| {
+            Rate::parse(text).map(|rate| (rate.0, rate.to_string())).map_err(|error| error.replace('\n', ": "))
+        };
+        assert_eq!(rate("500/s"), Ok((500, "500/s".to_owned())));
+        assert_eq!(
+            (rate("10k / s"), rate("6000/m")),
+            (Ok((10_000, "10000/s".to_owned())), Ok((100, "100/s".to_owned())))
+        );
+        assert_eq!(rate("5/m").unwrap_err(), "the rate `5/m` is less than one call in a second: write 1/s or more");
+        for wrong in ["500", "500/d", "/s", "1.5/s", "0/s", "-1/s", "9999999999/s"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+        let share = |text: &str| Percent::parse(text).map(|share| (share.0, share.to_string()));
+        assert_eq!((share("10%"), share("0.5 %")), (Ok((100, "10%".to_owned())), Ok((5, "0.5%".to_owned()))));
+        for wrong in ["10", "0%", "101%", "NaN%", "inf%", "-5%", "%", "0.01%"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! | [`cached`] | uses answers again; has its own time for missing keys; gives out stale ones while it fetches new ones | both |
 //! | [`single_flight`] | lets records of one key share a call | both |
 //! | [`bisected`] | halves a batch that fails because of one record, until that is alone | [`BatchFunction`](crate::BatchFunction) |
+//! | [`keyed_rate_limited`] | starts so many calls per second for each key | both |
 //! | [`rate_limited`] | starts so many calls per second | [`AsyncFunction`](crate::AsyncFunction) |
 //! | [`circuit_breaker`] | refuses calls while a service fails | [`AsyncFunction`](crate::AsyncFunction) |
 //! | [`hedged`] | calls again when the answer takes long | both |
@@ -67,11 +68,13 @@
 //! Every layer's call can be dropped at any time; each says what becomes of what it held.
 
 mod bisected;
+mod boxed;
 mod cache;
 mod cached;
 mod circuit_breaker;
 mod flights;
 mod hedged;
+mod keyed_rate_limited;
 mod latencies;
 mod mailbox;
 mod rate_limited;
@@ -79,12 +82,14 @@ mod single_flight;
 mod store;
 
 pub use bisected::{Bisected, bisected};
+pub use boxed::{Boxed, boxed};
 pub use cache::{Cache, CacheCounts, CacheGauge, CacheOptions};
 pub use cached::{Cached, cached};
 pub use circuit_breaker::{BreakerError, BreakerGauge, BreakerOpen, CircuitBreaker, circuit_breaker};
 pub use flights::Flights;
 pub use hedged::{HedgeCounts, HedgeDelay, HedgeGauge, Hedged, hedged};
 pub use inflight_core::{BreakerOptions, BreakerState, RateLimit};
+pub use keyed_rate_limited::{KeyedRateLimited, KeyedRates, keyed_rate_limited};
 pub use rate_limited::{RateLimited, rate_limited};
 pub use single_flight::{SingleFlight, single_flight};
 

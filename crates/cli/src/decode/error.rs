@@ -9,21 +9,16 @@ use crate::fault::{Fault, listed, suggestion};
 use crate::yaml::{Node, Value};
 
 /// Words of the format that are planned. They are refused as such, so that nobody hunts for a typing error.
-const PLANNED: [&str; 17] = [
-    "cache",
-    "circuit_breaker",
+const PLANNED: [&str; 12] = [
     "exactly_once",
     "grpc",
-    "hedge",
     "jetstream",
     "kafka",
     "metrics",
     "mysql",
     "nats",
     "parquet",
-    "rate_limit",
     "s3",
-    "single_flight",
     "tests",
     "time",
     "watermark",

@@ -9,9 +9,10 @@ use inflight_connectors::sqlite::SqliteLookupConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::policies::{Breaker, Cache, CallLimit, CallRange, Hedge, RateLimit, Switch};
 use crate::entries::Entries;
 use crate::number_or::NumberOr;
-use crate::units::{Count, Period, PeriodRange, RetryCount};
+use crate::units::{Count, Percent, Period, PeriodRange, Rate, RetryCount};
 
 /// One look-up for each record. It asks one system: `sqlite`, `postgres`, `redis`, `http` or `memory`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -37,8 +38,9 @@ pub struct Step {
     /// Most records held at a time, waiting, on the wire, or waiting for their turn to leave: what bounds memory.
     /// Default: as many as the calls can carry, and 1024 at least.
     pub capacity: Option<Count>,
-    /// Most calls on the wire at a time. Default: 16, or `capacity` if that is less.
-    pub concurrency: Option<Count>,
+    /// Most calls on the wire at a time, of all workers of a process together: a number, `auto` or a range for as many as the system works
+    /// best with, found by trying. Steps that ask the same system add up. Default: 16, or `capacity` if that is less.
+    pub concurrency: Option<NumberOr<CallLimit, CallRange>>,
     /// How long one attempt may take. Default: 1s, or `deadline` if that is less.
     pub timeout: Option<Period>,
     /// How long a record may take in all, from its admission: attempts, pauses and waits. Default: 5 times `timeout`.
@@ -48,6 +50,23 @@ pub struct Step {
     /// Most records that share a call: a number, or more in detail. Default: 100, or `capacity` if that is less.
     /// Nothing waits for a batch to fill as long as no call is on the wire.
     pub batch: Option<NumberOr<Count, Batch>>,
+    /// Whether records of one key that come while it is being asked for share the answer, and equal keys of a batch are asked for once.
+    /// Default: true, except for what is in memory.
+    pub single_flight: Option<bool>,
+    /// Answers that are kept in memory and used again, without a call. Default: none are.
+    pub cache: Option<Cache>,
+    /// Whether a second call is made when the first takes long; the first answer counts. Only for systems that may be asked twice, and
+    /// never while their limits are reached. Default: off.
+    pub hedge: Option<NumberOr<Switch, Hedge>>,
+    /// How many calls may start in a second: a rate such as 500/s, or more in detail. It is that of the system: steps that ask the same one
+    /// share it. Default: as many as there are.
+    pub rate_limit: Option<NumberOr<Rate, RateLimit>>,
+    /// When the system is left alone because it fails: no call is made, clocks stand still and the source waits, until it is back. It is that
+    /// of the system: steps that ask the same one share it. Default: on, for systems that are asked over a network.
+    pub breaker: Option<NumberOr<Switch, Breaker>>,
+    /// A name for the system, where it cannot be told from its address which steps ask the same one: steps with the same name share
+    /// limits. Default: the address.
+    pub destination: Option<String>,
     /// What becomes of a record for which the system has no answer. Default: `keep`, since having no answer is an
     /// answer, counted as missing and never as failed.
     #[serde(default)]
@@ -82,16 +101,21 @@ pub struct Retries {
     /// The pause before the first retry, doubled for each one after it, up to the second duration, and shortened at
     /// random. Default: 50ms..2s.
     pub backoff: Option<PeriodRange>,
-    /// Which failures are worth another attempt. Default: [timeout, busy].
+    /// Which failures are worth another attempt. Default: [timeout, connection, busy].
     pub on: Option<Vec<RetryOn>>,
+    /// How many retries and hedges there may be for 100 answers; a few more come each second. It is that of the system: steps that ask the
+    /// same one share it. Default: 10%.
+    pub budget: Option<Percent>,
 }
 
 /// A failure that may be gone a little later.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryOn {
-    /// The attempt took longer than `timeout`.
+    /// The attempt took longer than `timeout`, or the system said so itself.
     Timeout,
+    /// The system could not be reached, or the connection broke.
+    Connection,
     /// The system said that it is busy.
     Busy,
 }
@@ -107,7 +131,7 @@ pub struct Batch {
 }
 
 /// What becomes of a record for which the system has no answer.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnMissing {
     /// It goes on, with null in the place of the result.
@@ -119,6 +143,8 @@ pub enum OnMissing {
     DeadLetter,
     /// The run fails.
     Fail,
+    /// It goes on, with this in the place of the result.
+    Default(serde_json::Map<String, serde_json::Value>),
 }
 
 /// What becomes of a record whose look-up failed.

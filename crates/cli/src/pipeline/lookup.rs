@@ -104,6 +104,11 @@ impl Lookup {
         }
     }
 
+    /// Whether it is asked over a network.
+    pub const fn is_remote(&self) -> bool {
+        !matches!(self, Self::Sqlite(_) | Self::Memory(_))
+    }
+
     /// How many records share a call unless the file says otherwise, if there is a reason: where each key has a request of
     /// its own, none should wait for the slowest of others.
     pub(super) fn batch_size(&self) -> Option<usize> {

@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use inflight::Concurrency;
 use inflight_connectors::FieldPath;
 
 use super::lookup::Lookup;
+use super::policies::{Policies, System};
 use crate::fault::Fault;
-use crate::file::{Batch, Document, OnError, OnMissing, Order, Retries, RetryOn, Step as Typed};
+use crate::file::{Batch, CallLimit, CallRange, Document, OnError, OnMissing, Order, Retries, RetryOn, Step as Typed};
 use crate::number_or::NumberOr;
-use crate::units::{Count, Period, PeriodRange, RetryCount};
+use crate::units::{Count, Percent, Period, PeriodRange, RetryCount};
 
 /// Records held by a step unless the file says otherwise.
 pub const CAPACITY: usize = 1024;
 
 /// Calls on the wire of a step unless the file says otherwise: more than one, and few enough for any database.
 pub const CONCURRENCY: usize = 16;
+
+/// Calls on the wire at most of a step whose limit is found by trying, unless the file says otherwise.
+pub const AUTO_MAX: usize = 400;
 
 /// Time for one attempt unless the file says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
@@ -57,8 +62,10 @@ pub struct Step {
     pub order: Order,
     /// Most records held at a time; at least `concurrency`, at least `batch_size`.
     pub capacity: usize,
-    /// Most calls on the wire at a time.
+    /// Most calls on the wire at a time, of all workers of a process.
     pub concurrency: usize,
+    /// Their limit is found by trying, between this and `concurrency`.
+    pub concurrency_from: Option<usize>,
     /// Time for one attempt; at most `deadline`.
     pub timeout: Duration,
     /// Time for a record in all.
@@ -77,6 +84,16 @@ pub struct Step {
     pub on_missing: OnMissing,
     /// What becomes of a record whose look-up failed.
     pub on_error: OnError,
+    /// What changes its calls.
+    pub policies: Policies,
+}
+
+impl Step {
+    /// Most calls on the wire at a time.
+    pub fn calls(&self) -> Concurrency {
+        let max = self.concurrency;
+        self.concurrency_from.map_or(Concurrency::Fixed(max), |min| Concurrency::Auto { min, max })
+    }
 }
 
 /// The check of one step.
@@ -87,7 +104,7 @@ pub(super) struct StepCheck<'a> {
 }
 
 impl StepCheck<'_> {
-    fn refuse(&mut self, key: &str, message: String, label: &str) {
+    pub(super) fn refuse(&mut self, key: &str, message: String, label: &str) {
         let fault = self.document.fault(&["enrich", self.name, key], message).with_label(label);
         self.faults.push(fault);
     }
@@ -96,19 +113,26 @@ impl StepCheck<'_> {
         let lookup = self.system(Lookup::named(&typed));
         let (batch_size, batch_linger) = self.batch(typed.batch);
         let batch_size = batch_size.or_else(|| lookup.as_ref().and_then(Lookup::batch_size));
-        let (capacity, concurrency, batch_size) = self.limits(typed.capacity, typed.concurrency, batch_size);
+        let (concurrency, concurrency_from) = self.concurrency(typed.concurrency, typed.capacity);
+        let (capacity, concurrency, batch_size) = self.limits(typed.capacity, concurrency, batch_size);
         let (timeout, deadline) = self.clocks(typed.timeout, typed.deadline);
-        let (retries, backoff, retry_on) = self.retries(typed.retries);
+        let (retries, backoff, retry_on, budget) = self.retries(typed.retries);
+        let (rate_limit, per_key) = self.rates(typed.rate_limit);
+        let system = System { name: typed.destination, rate_limit, breaker: self.breaker(typed.breaker), budget };
+        // What is in memory is there before anybody could join.
+        let takes_time = !matches!(lookup, Some(Lookup::Memory(_)));
+        let (single_flight, cache) = (typed.single_flight.unwrap_or(takes_time), self.cache(typed.cache));
         if typed.key.0.is_empty() {
             self.refuse("key", "the key has no column".to_owned(), "such as `key: { id: .user_id }`");
         }
-        Some(Step {
+        let mut step = Step {
             name: self.name.to_owned(),
             lookup: lookup?,
             key: typed.key.0,
             order: typed.order,
             capacity,
             concurrency,
+            concurrency_from,
             timeout,
             deadline,
             retries,
@@ -118,7 +142,10 @@ impl StepCheck<'_> {
             batch_linger,
             on_missing: typed.on_missing,
             on_error: typed.on_error,
-        })
+            policies: Policies { single_flight, cache, hedge: None, per_key, system },
+        };
+        step.policies.hedge = self.hedge(typed.hedge, &step);
+        Some(step)
     }
 
     fn system(&mut self, mut named: Vec<Lookup>) -> Option<Lookup> {
@@ -133,15 +160,38 @@ impl StepCheck<'_> {
         None
     }
 
+    /// Most calls, and the fewest if that is to be found out.
+    fn concurrency(
+        &mut self,
+        typed: Option<NumberOr<CallLimit, CallRange>>,
+        capacity: Option<Count>,
+    ) -> (Option<usize>, Option<usize>) {
+        let CallRange { min, max } = match typed {
+            None => return (None, None),
+            Some(NumberOr::Number(CallLimit::Calls(calls))) => {
+                return (Some(self.at_most("concurrency", calls, CONCURRENCY_MAX)), None);
+            }
+            Some(NumberOr::Number(CallLimit::Auto)) => CallRange { min: None, max: None },
+            Some(NumberOr::Group(range)) => range,
+        };
+        let held = capacity.map_or(AUTO_MAX, |count| usize::try_from(count.0).unwrap_or(usize::MAX));
+        let min = min.map_or(1, |count| self.at_most("concurrency", count, CONCURRENCY_MAX));
+        let max = max.map(|count| self.at_most("concurrency", count, CONCURRENCY_MAX));
+        let max = max.unwrap_or_else(|| AUTO_MAX.min(held).max(min));
+        if min > max {
+            self.refuse("concurrency", format!("the range {min} to {max} runs backwards"), "`min` is at most `max`");
+        }
+        (Some(max), Some(min.min(max)))
+    }
+
     /// Capacity, concurrency and batch size.
     fn limits(
         &mut self,
         capacity: Option<Count>,
-        concurrency: Option<Count>,
+        concurrency: Option<usize>,
         batch_size: Option<usize>,
     ) -> (usize, usize, usize) {
         let capacity = capacity.map(|count| self.at_most("capacity", count, CAPACITY_MAX));
-        let concurrency = concurrency.map(|count| self.at_most("concurrency", count, CONCURRENCY_MAX));
         let batch_size = batch_size.unwrap_or_else(|| BATCH.min(capacity.unwrap_or(BATCH)));
         let limits = match (capacity, concurrency) {
             (Some(capacity), Some(concurrency)) => (capacity, concurrency),
@@ -174,16 +224,19 @@ impl StepCheck<'_> {
         (attempt, whole)
     }
 
-    fn retries(&mut self, typed: Option<NumberOr<RetryCount, Retries>>) -> (u32, PeriodRange, Vec<RetryOn>) {
-        let all = vec![RetryOn::Timeout, RetryOn::Busy];
+    fn retries(
+        &mut self,
+        typed: Option<NumberOr<RetryCount, Retries>>,
+    ) -> (u32, PeriodRange, Vec<RetryOn>, Option<Percent>) {
+        let all = vec![RetryOn::Timeout, RetryOn::Connection, RetryOn::Busy];
         match typed {
-            None => (RETRIES, BACKOFF, all),
-            Some(NumberOr::Number(max)) => (max.0, BACKOFF, all),
-            Some(NumberOr::Group(Retries { max, backoff, on })) => {
+            None => (RETRIES, BACKOFF, all, None),
+            Some(NumberOr::Number(max)) => (max.0, BACKOFF, all, None),
+            Some(NumberOr::Group(Retries { max, backoff, on, budget })) => {
                 if on.as_ref().is_some_and(Vec::is_empty) {
                     self.refuse("retries", "`on` is empty, so nothing is tried again".to_owned(), "write `retries: 0`");
                 }
-                (max.map_or(RETRIES, |max| max.0), backoff.unwrap_or(BACKOFF), on.unwrap_or(all))
+                (max.map_or(RETRIES, |max| max.0), backoff.unwrap_or(BACKOFF), on.unwrap_or(all), budget)
             }
         }
     }
@@ -198,7 +251,7 @@ impl StepCheck<'_> {
         (size, linger.map_or(LINGER, |period| period.0))
     }
 
-    fn at_most(&mut self, key: &str, count: Count, max: usize) -> usize {
+    pub(super) fn at_most(&mut self, key: &str, count: Count, max: usize) -> usize {
         let count = usize::try_from(count.0).unwrap_or(usize::MAX);
         if count > max {
             self.refuse(key, format!("{key} {count} is too large"), &format!("at most {max}"));
@@ -226,7 +279,7 @@ mod tests {
         assert_eq!((step.order, step.capacity, step.concurrency), (Order::Input, 1600, 16));
         assert_eq!((step.timeout, step.deadline), (Duration::from_secs(1), Duration::from_secs(5)));
         assert_eq!((step.retries, step.backoff), (3, BACKOFF));
-        assert_eq!(step.retry_on, [RetryOn::Timeout, RetryOn::Busy]);
+        assert_eq!(step.retry_on, [RetryOn::Timeout, RetryOn::Connection, RetryOn::Busy]);
         assert_eq!((step.batch_size, step.batch_linger), (100, Duration::from_millis(2)));
         assert_eq!((step.on_missing, &step.on_error), (OnMissing::Keep, &OnError::Fail));
     }
@@ -237,6 +290,11 @@ mod tests {
         assert_eq!(step(", concurrency: 3k, batch: 1").capacity, 3000);
         assert_eq!((step(", batch: 1").capacity, step(", batch: 200").capacity), (1024, 3200));
         assert_eq!(step(", concurrency: 100k").capacity, CAPACITY_MAX);
+        let auto = |keys: &str| step(keys).calls();
+        assert_eq!(auto(", concurrency: auto"), Concurrency::Auto { min: 1, max: AUTO_MAX });
+        assert_eq!(auto(", concurrency: auto, capacity: 200"), Concurrency::Auto { min: 1, max: 200 });
+        assert_eq!(auto(", concurrency: { min: 4 }"), Concurrency::Auto { min: 4, max: AUTO_MAX });
+        assert_eq!(auto(", concurrency: { max: 4 }"), Concurrency::Auto { min: 1, max: 4 });
         assert_eq!(step(", batch: { linger: 5ms }").batch_size, 100);
         assert_eq!(step(", timeout: 3s").deadline, Duration::from_secs(15));
         assert_eq!(step(", deadline: 200ms").timeout, Duration::from_millis(200));

@@ -77,8 +77,9 @@ fn settle(step: &Step, part: Done, secrets: &Secrets) -> Settled {
     match part.result {
         Ok(Answer::Found(value)) => Settled::Value(value),
         Ok(Answer::Skipped) => Settled::Out,
-        Ok(Answer::Missing) => match step.on_missing {
+        Ok(Answer::Missing) => match &step.on_missing {
             OnMissing::Keep => Settled::Value(Value::Null),
+            OnMissing::Default(value) => Settled::Value(value.clone().into()),
             OnMissing::Drop => Settled::Drop,
             OnMissing::DeadLetter => Settled::Dead(missing()),
             OnMissing::Fail => Settled::Fail(missing()),
@@ -175,6 +176,7 @@ mod tests {
     fn a_record_without_an_answer_goes_where_on_missing_says() {
         let after = |policy: &str| after(&format!(", on_missing: {policy}"), Ok(Answer::Missing));
         assert_eq!(kept(after("keep")), json!({ "id": 1, "user": null }));
+        assert_eq!(kept(after("{ default: { name: none } }")), json!({ "id": 1, "user": { "name": "none" } }));
         assert!(matches!(after("drop").unwrap().fate, Fate::Dropped));
         let Fate::Dead(letter) = after("dead_letter").unwrap().fate else { panic!("it is no dead letter") };
         assert_eq!((&letter["error"], &letter["step"]), (&json!("there is no answer for its key"), &json!("user")));

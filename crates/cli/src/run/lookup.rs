@@ -1,24 +1,26 @@
 //! The look-up of a step, as a function over batches of records.
 
+mod asking;
 mod key;
+mod layers;
 mod sqlite;
 mod system;
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use inflight::layers::Boxed;
 use inflight::{BatchFunction, BatchResult, Cancellation};
-use inflight_connectors::{FieldPath, Key};
+use inflight_connectors::FieldPath;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use inflight_connectors::Error;
 
+pub(super) use self::asking::{Asked, Found};
 use self::key::key;
-use self::system::{Answers, System};
 use super::portable;
 use super::row::Row;
-use super::tally::Calls;
+use super::shared::Shared;
 use crate::pipeline::Step;
 
 /// What a step found for a record.
@@ -31,18 +33,24 @@ pub(super) enum Answer {
     Skipped,
 }
 
+impl From<Found> for Answer {
+    fn from(found: Found) -> Self {
+        found.map_or(Self::Missing, Self::Found)
+    }
+}
+
 pub(super) struct Lookup {
-    step: Arc<Step>,
     paths: Arc<[FieldPath]>,
-    /// None before it is opened.
-    system: Option<System>,
-    calls: Arc<Calls>,
+    layered: Boxed<Asked, Found, Error>,
+    /// Whether it may know an answer without a call.
+    has_cache: bool,
 }
 
 impl Lookup {
-    pub(super) fn new(step: &Step, calls: Arc<Calls>) -> Self {
+    pub(super) fn new(step: &Step, shared: Arc<Shared>) -> Self {
         let paths = step.key.iter().map(|(_, path)| path.clone()).collect();
-        Self { step: Arc::new(step.clone()), paths, system: None, calls }
+        let has_cache = shared.cache.is_some();
+        Self { paths, layered: layers::layered(Arc::new(step.clone()), shared), has_cache }
     }
 
     /// The number that stands for a record's key.
@@ -50,13 +58,10 @@ impl Lookup {
         key::key_number(Arc::clone(&self.paths))
     }
 
-    async fn ask(&self, keys: Vec<Key>) -> Result<Answers, Error> {
-        // Nothing is asked before it is opened.
-        let (false, Some(system)) = (keys.is_empty(), &self.system) else { return Ok(Vec::new()) };
-        let start = Instant::now();
-        let found = system.ask(keys).await;
-        self.calls.ended(start.elapsed());
-        found
+    /// What to ask for, or the answer of a record that has nothing to ask for.
+    fn asked(&self, row: &Row) -> Result<Asked, Answer> {
+        let record = row.record().ok_or(Answer::Skipped)?;
+        key(record, &self.paths).map(Asked::new).ok_or(Answer::Missing)
     }
 }
 
@@ -64,33 +69,42 @@ impl BatchFunction<Row> for Lookup {
     type Output = Answer;
     type Error = Error;
 
-    async fn open(&mut self) -> Result<(), Error> {
-        self.system = Some(System::open(&self.step).await?);
-        Ok(())
+    fn known(&self, row: &Row) -> Option<Answer> {
+        match row.record() {
+            Some(record) if !self.has_cache => key::is_missing(record, &self.paths).then_some(Answer::Missing),
+            _ => match self.asked(row) {
+                Ok(asked) => self.layered.known(&asked).map(Answer::from),
+                Err(answer) => Some(answer),
+            },
+        }
     }
 
     async fn invoke(&self, rows: Vec<Row>) -> BatchResult<Answer, Error> {
-        let mut keys = Vec::with_capacity(rows.len());
-        let mut answers = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let Some(record) = row.record() else {
-                answers.push(Some(Answer::Skipped));
-                continue;
-            };
-            let key = key(record, &self.paths);
-            answers.push(if key.is_none() { Some(Answer::Missing) } else { None });
-            keys.extend(key);
+        let asked: Vec<Result<Asked, Answer>> = rows.iter().map(|row| self.asked(row)).collect();
+        let keys: Vec<Asked> = asked.iter().filter_map(|asked| asked.as_ref().ok()).cloned().collect();
+        let expected = keys.len();
+        let found = if keys.is_empty() { Vec::new() } else { self.layered.invoke(keys).await? };
+        if found.len() != expected {
+            return Ok(Vec::new());
         }
-        let mut found = self.ask(keys).await?.into_iter();
-        let answer = |known: Option<Answer>| match known {
-            Some(answer) => Ok(answer),
-            None => found.next().unwrap_or(Ok(None)).map(|found| found.map_or(Answer::Missing, Answer::Found)),
+        let mut found = found.into_iter();
+        let answer = |asked: Result<Asked, Answer>| match asked {
+            Ok(_) => Some(found.next()?.map(Answer::from)),
+            Err(answer) => Some(Ok(answer)),
         };
-        Ok(answers.into_iter().map(answer).collect())
+        Ok(asked.into_iter().filter_map(answer).collect())
+    }
+
+    async fn open(&mut self) -> Result<(), Error> {
+        self.layered.open().await
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        self.layered.close().await
     }
 
     fn cancellation(&self) -> Cancellation {
-        System::cancellation(&self.step.lookup)
+        self.layered.cancellation()
     }
 }
 
@@ -107,21 +121,29 @@ mod tests {
         Row::new(0, number, value.as_object().unwrap().clone())
     }
 
-    fn lookup_by_a() -> Lookup {
-        let file =
-            "source: stdin\nenrich: { t: { sqlite: { database: none.db, table: t }, key: { a: .a } } }\nsink: stdout\n";
-        let pipeline = Pipeline::check(file::parse("p.yaml", file).unwrap()).unwrap();
-        Lookup::new(&pipeline.steps[0], Arc::new(Calls::new()))
+    fn lookup_by_a(more: &str) -> Lookup {
+        let step = format!("{{ sqlite: {{ database: none.db, table: t }}, key: {{ a: .a }}{more} }}");
+        let file = format!("source: stdin\nenrich: {{ t: {step} }}\nsink: stdout\n");
+        let pipeline = Pipeline::check(file::parse("p.yaml", &file).unwrap()).unwrap();
+        Lookup::new(&pipeline.steps[0], Shared::of(&pipeline).unwrap().remove(0))
     }
 
     #[test]
     fn without_a_key_or_a_record_nothing_is_asked() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let rows =
-            vec![row(1, json!({ "a": null })), Row { fate: Fate::Dropped, ..row(2, json!({})) }, row(3, json!({}))];
-        // No database is open.
-        let answers = runtime.block_on(lookup_by_a().invoke(rows)).unwrap();
-        let answers: Vec<Answer> = answers.into_iter().map(Result::unwrap).collect();
-        assert_eq!(answers, [Answer::Missing, Answer::Skipped, Answer::Missing]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _context = runtime.enter();
+        for more in ["", ", cache: { ttl: 1m }"] {
+            let rows =
+                vec![row(1, json!({ "a": null })), Row { fate: Fate::Dropped, ..row(2, json!({})) }, row(3, json!({}))];
+            let lookup = lookup_by_a(more);
+            let expected = [Answer::Missing, Answer::Skipped, Answer::Missing];
+            let known: Vec<Answer> = rows.iter().filter_map(|row| lookup.known(row)).collect();
+            assert_eq!(known, expected, "no place is taken");
+            assert_eq!(lookup.known(&row(4, json!({ "a": 1 }))), None);
+            // No database is open.
+            let answers = runtime.block_on(lookup.invoke(rows)).unwrap();
+            let answers: Vec<Answer> = answers.into_iter().map(Result::unwrap).collect();
+            assert_eq!(answers, expected);
+        }
     }
 }

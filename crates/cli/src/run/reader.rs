@@ -416,7 +416,7 @@ mod tests {
             alone: true,
             stop: Stop::new(),
             gauges: Arc::default(),
-            tally: Tally::new(&[], &[], 1),
+            tally: Tally::new(&[], Vec::new(), &[], 1),
         };
         let intake = Intake { batches: Some(batches), ..Arc::new(reading).source(Waker::noop().clone()) };
         (sender, intake)

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use inflight::driver::Key;
-use inflight::{Backoff, Batched, Jitter, Options, Retry};
+use inflight::{Backoff, Batched, Jitter, Options, Retry, Verdict};
+use inflight_connectors::ErrorKind;
 use inflight_timely::pipeline::{self, Stage};
 
 use super::join;
-use super::lookup::{self, Answer, Lookup};
+use super::lookup::{Answer, Error, Lookup};
 use super::row::Row;
+use super::shared::Shared;
 use super::stop::Stop;
-use super::tally::{self, Tally};
+use super::tally::Tally;
 use crate::file::{Order, RetryOn};
 use crate::pipeline::{Pipeline, Step};
 
@@ -30,21 +32,23 @@ pub(super) fn are_ordered(steps: &[Step]) -> bool {
 /// The stages of one worker.
 pub(super) fn stages(pipeline: &Pipeline, stop: &Arc<Stop>, tally: &Arc<Tally>) -> Vec<Stage<Row, Lookup, Batched>> {
     let stages = pipeline.stages.iter().map(|places| Stage {
-        steps: places.iter().map(|&place| step(&pipeline.steps[place], tally.calls(place))).collect(),
+        steps: places.iter().map(|&place| step(&pipeline.steps[place], tally.shared(place))).collect(),
         join: join::join(pipeline, places, Arc::clone(stop), Arc::clone(tally)),
     });
     stages.collect()
 }
 
-fn step(step: &Step, calls: Arc<tally::Calls>) -> pipeline::Step<Row, Lookup, Batched> {
+fn step(step: &Step, shared: &Arc<Shared>) -> pipeline::Step<Row, Lookup, Batched> {
     let mut options = Options::new()
         .capacity(step.capacity)
         .concurrency(step.concurrency)
+        .destination(shared.destination.clone())
+        .failure_of(verdict)
         .batch(step.batch_size, step.batch_linger)
         .timeout(step.timeout)
         .deadline(step.deadline);
     if step.retries > 0 {
-        let busy = step.retry_on.contains(&RetryOn::Busy);
+        let retried = step.retry_on.clone();
         options = options
             .retry(Retry {
                 max_retries: step.retries,
@@ -52,10 +56,10 @@ fn step(step: &Step, calls: Arc<tally::Calls>) -> pipeline::Step<Row, Lookup, Ba
                 jitter: Jitter::Full,
                 timeouts: step.retry_on.contains(&RetryOn::Timeout),
             })
-            .retry_if(move |result: &Result<Answer, lookup::Error>| {
-                matches!(result, Err(error) if busy && error.is_retryable())
+            .retry_if(move |result: &Result<Answer, Error>| {
+                matches!(result, Err(error) if reason(error).is_some_and(|reason| retried.contains(&reason)))
             })
-            .retry_after(lookup::Error::retry_after);
+            .retry_after(Error::retry_after);
     }
     let order = match step.order {
         Order::Input => inflight::Order::Ordered,
@@ -63,7 +67,30 @@ fn step(step: &Step, calls: Arc<tally::Calls>) -> pipeline::Step<Row, Lookup, Ba
         Order::KeySerial => inflight::Order::KeySerial,
         Order::None => inflight::Order::Unordered,
     };
-    let function = Lookup::new(step, calls);
+    let function = Lookup::new(step, Arc::clone(shared));
     let key = order.is_keyed().then(|| -> Key<Row> { Box::new(function.key_number()) });
     pipeline::Step { function, order, key, options }
+}
+
+/// Why another attempt may be worth it, if it may.
+fn reason(error: &Error) -> Option<RetryOn> {
+    error.is_retryable().then(|| match error.kind() {
+        ErrorKind::Timeout => RetryOn::Timeout,
+        ErrorKind::Unavailable => RetryOn::Connection,
+        _ => RetryOn::Busy,
+    })
+}
+
+/// What a result says about the system, whether or not it is worth another attempt.
+fn verdict(result: &Result<Answer, Error>) -> Verdict {
+    match result {
+        Ok(_) => Verdict::Good,
+        Err(error) => match (reason(error), error.kind()) {
+            (Some(RetryOn::Connection), _) => Verdict::Failed,
+            (Some(RetryOn::Timeout | RetryOn::Busy), _) => Verdict::Overloaded,
+            // It has looked at what it was asked.
+            (None, ErrorKind::Malformed) => Verdict::Good,
+            (None, _) => Verdict::Unjudged,
+        },
+    }
 }

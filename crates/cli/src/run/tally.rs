@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use inflight::Stats;
+use inflight::{Concurrency, Stats};
 use serde::{Deserialize, Serialize};
 
 use super::outcomes::{Outcome, Outcomes};
+use super::shared::{PolicyCounts, Shared};
 use crate::pipeline::Step;
 use crate::summary::{Latency, StepSummary, Summary};
 
@@ -47,17 +48,20 @@ struct StepCounts {
     outcomes: [u64; 4],
     retried: u64,
     calls: u64,
+    #[serde(default)]
+    policies: PolicyCounts,
 }
 
 #[derive(Debug)]
 struct StepTally {
     name: String,
     outcomes: [AtomicU64; 4],
-    calls: Arc<Calls>,
+    shared: Arc<Shared>,
     /// For each worker of this process.
     gauges: Vec<Mutex<Gauges>>,
+    /// Of all workers.
+    concurrency: Concurrency,
     /// Of one worker.
-    concurrency: usize,
     capacity: usize,
 }
 
@@ -66,7 +70,6 @@ struct StepTally {
 struct Gauges {
     seen: Instant,
     stats: Stats,
-    concurrency_full: Duration,
     capacity_full: Duration,
 }
 
@@ -109,9 +112,9 @@ impl Calls {
 }
 
 impl Tally {
-    pub(super) fn new(steps: &[Step], stages: &[Vec<usize>], workers: usize) -> Arc<Self> {
+    pub(super) fn new(steps: &[Step], shared: Vec<Arc<Shared>>, stages: &[Vec<usize>], workers: usize) -> Arc<Self> {
         let start = Instant::now();
-        let step = |step: &Step| StepTally::new(&step.name, step.concurrency, step.capacity, workers, start);
+        let step = |(step, shared): (&Step, Arc<Shared>)| StepTally::new(step, shared, workers, start);
         Arc::new(Self {
             start,
             records_in: AtomicU64::new(0),
@@ -121,13 +124,14 @@ impl Tally {
             source_wait_nanos: AtomicU64::new(0),
             sink_wait_nanos: AtomicU64::new(0),
             operators: stages.iter().flatten().copied().collect(),
-            steps: steps.iter().map(step).collect(),
+            steps: steps.iter().zip(shared).map(step).collect(),
             before: Mutex::default(),
         })
     }
 
-    pub(super) fn calls(&self, place: usize) -> Arc<Calls> {
-        Arc::clone(&self.steps[place].calls)
+    /// What all workers share of a step.
+    pub(super) fn shared(&self, place: usize) -> &Arc<Shared> {
+        &self.steps[place].shared
     }
 
     /// The step that an operator of the dataflow belongs to.
@@ -242,31 +246,21 @@ impl Counts {
 }
 
 impl StepTally {
-    fn new(name: &str, concurrency: usize, capacity: usize, workers: usize, start: Instant) -> Self {
-        let gauges = || {
-            Mutex::new(Gauges {
-                seen: start,
-                stats: Stats::default(),
-                concurrency_full: Duration::ZERO,
-                capacity_full: Duration::ZERO,
-            })
-        };
+    fn new(step: &Step, shared: Arc<Shared>, workers: usize, start: Instant) -> Self {
+        let gauges = || Mutex::new(Gauges { seen: start, stats: Stats::default(), capacity_full: Duration::ZERO });
         Self {
-            name: name.to_owned(),
+            name: step.name.clone(),
             outcomes: Default::default(),
-            calls: Arc::new(Calls::new()),
+            shared,
             gauges: std::iter::repeat_with(gauges).take(workers).collect(),
-            concurrency,
-            capacity,
+            concurrency: step.calls(),
+            capacity: step.capacity,
         }
     }
 
     fn sample(&self, worker: usize, now: Instant, stats: &Stats) {
         let mut gauges = lock(&self.gauges[worker]);
         let passed = now.duration_since(gauges.seen);
-        if gauges.stats.on_wire >= self.concurrency {
-            gauges.concurrency_full += passed;
-        }
         if gauges.stats.held >= self.capacity {
             gauges.capacity_full += passed;
         }
@@ -280,7 +274,8 @@ impl StepTally {
             // They go on from those before.
             outcomes: std::array::from_fn(|outcome| count(&self.outcomes[outcome])),
             retried: before.retried + retried,
-            calls: before.calls + self.calls.count(),
+            calls: before.calls + self.shared.calls.count(),
+            policies: before.policies + self.shared.counts(),
         }
     }
 
@@ -289,6 +284,11 @@ impl StepTally {
         let part = |time: Duration| time.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         let sum = |of: fn(&Gauges) -> Duration| self.gauges.iter().map(|gauges| of(&lock(gauges))).sum::<Duration>();
         let outcome = |outcome: Outcome| counts.outcomes[outcome as usize];
+        let system = self.shared.destination.gauge();
+        let (concurrency, is_auto) = match self.concurrency {
+            Concurrency::Fixed(calls) => (calls, false),
+            Concurrency::Auto { .. } => (system.limit, true),
+        };
         StepSummary {
             name: self.name.clone(),
             found: outcome(Outcome::Found),
@@ -297,11 +297,16 @@ impl StepTally {
             timed_out: outcome(Outcome::TimedOut),
             retried: counts.retried,
             calls: counts.calls,
-            latency: self.calls.latency(),
+            hits: counts.policies.hits,
+            joined: counts.policies.joined,
+            hedges: counts.policies.hedges,
+            pauses: system.pauses,
+            paused: system.paused,
+            latency: self.shared.calls.latency(),
             concurrency_mean: part(sum(|gauges| Duration::from_nanos(gauges.stats.wire_nanos))),
-            concurrency: self.concurrency * workers,
+            concurrency,
+            is_auto,
             capacity: self.capacity * workers,
-            concurrency_full: part(sum(|gauges| gauges.concurrency_full)) / workers as f64,
             capacity_full: part(sum(|gauges| gauges.capacity_full)) / workers as f64,
         }
     }
@@ -322,14 +327,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file;
+    use crate::pipeline::Pipeline;
 
-    fn tally(concurrency: usize, capacity: usize) -> StepTally {
-        StepTally::new("user", concurrency, capacity, 1, Instant::now())
+    /// Of a step with these limits, on so many workers.
+    fn tally(concurrency: usize, capacity: usize, workers: usize) -> StepTally {
+        let step = format!(
+            "{{ sqlite: {{ database: d, table: t }}, key: {{ id: .id }}, concurrency: {concurrency}, \
+             capacity: {capacity}, batch: 1 }}"
+        );
+        let file = format!("source: stdin\nenrich: {{ user: {step} }}\nsink: stdout\n");
+        let pipeline = Pipeline::check(file::parse("p.yaml", &file).unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _context = runtime.enter();
+        let shared = Shared::of(&pipeline).unwrap().remove(0);
+        StepTally::new(&pipeline.steps[0], shared, workers, Instant::now())
     }
 
     #[test]
     fn what_an_operator_was_at_the_last_look_it_has_been_until_this_one() {
-        let step = tally(2, 10);
+        let step = tally(2, 10, 1);
         let start = lock(&step.gauges[0]).seen;
         let look = |second: u64, on_wire: usize, held: usize| {
             step.sample(0, start + Duration::from_secs(second), &Stats { on_wire, held, ..Stats::default() });
@@ -339,15 +356,14 @@ mod tests {
         look(4, 1, 9);
         look(10, 0, 0);
         let gauges = lock(&step.gauges[0]);
-        assert_eq!(gauges.concurrency_full, Duration::from_secs(3));
         assert_eq!(gauges.capacity_full, Duration::from_secs(2));
     }
 
     #[test]
     fn a_step_is_summed_up() {
-        let step = tally(4, 10);
+        let step = tally(4, 10, 1);
         for took in [1, 2, 3, 4, 90] {
-            step.calls.ended(Duration::from_millis(took));
+            step.shared.calls.ended(Duration::from_millis(took));
         }
         step.outcomes[Outcome::Missing as usize].store(7, Ordering::Relaxed);
         let wire_nanos = Duration::from_secs(3).as_nanos() as u64;
@@ -362,25 +378,26 @@ mod tests {
 
     #[test]
     fn a_step_that_did_nothing_has_a_summary_too() {
-        let summary = tally(4, 10).summary(StepCounts::default(), Duration::ZERO);
+        let summary = tally(4, 10, 1).summary(StepCounts::default(), Duration::ZERO);
         assert_eq!(summary.latency, Latency::default());
         assert_eq!(summary.concurrency_mean, 0.0);
     }
 
     #[test]
     fn workers_are_summed_up_and_earlier_runs_go_on() {
-        let one = StepTally::new("user", 4, 10, 2, Instant::now());
+        let one = tally(4, 10, 2);
         for worker in [0, 1] {
             let wire_nanos = Duration::from_secs(3).as_nanos() as u64;
             one.sample(worker, Instant::now(), &Stats { retries: 5, wire_nanos, ..Stats::default() });
         }
-        one.calls.ended(Duration::from_millis(1));
-        let before = StepCounts { outcomes: [0; 4], retried: 100, calls: 1000 };
+        one.shared.calls.ended(Duration::from_millis(1));
+        let policies = PolicyCounts { hits: 7, ..PolicyCounts::default() };
+        let before = StepCounts { outcomes: [0; 4], retried: 100, calls: 1000, policies };
         let summary = one.summary(one.counts(before), Duration::from_secs(2));
-        assert_eq!((summary.retried, summary.calls, summary.concurrency), (110, 1001, 8));
+        assert_eq!((summary.retried, summary.calls, summary.hits, summary.concurrency), (110, 1001, 7, 4));
         assert_eq!(summary.concurrency_mean, 3.0);
 
-        let tally = Tally::new(&[], &[], 1);
+        let tally = Tally::new(&[], Vec::new(), &[], 1);
         tally.go_on(Counts { records_out: 7, elapsed: Duration::from_secs(60), ..Counts::default() }, 9);
         tally.wrote();
         tally.read(2);

@@ -431,7 +431,7 @@ mod tests {
     }
 
     fn outputs(records: impl Sink + 'static) -> Outputs {
-        let (gauges, tally) = (Arc::default(), Tally::new(&[], &[], 1));
+        let (gauges, tally) = (Arc::default(), Tally::new(&[], Vec::new(), &[], 1));
         Outputs {
             records: Box::new(records),
             dead_letters: None,
@@ -447,7 +447,7 @@ mod tests {
     #[test]
     fn rows_wait_for_room_and_a_thread_that_has_gone_breaks_off() {
         let (sender, work) = channel();
-        let (stop, shared, tally) = (Stop::new(), shared(), Tally::new(&[], &[], 1));
+        let (stop, shared, tally) = (Stop::new(), shared(), Tally::new(&[], Vec::new(), &[], 1));
         let mut outlet =
             Outlet { sender, shared: Arc::clone(&shared), waiting_since: None, stop: Arc::clone(&stop), tally };
         let room = BATCHES_WAITING * BATCH;

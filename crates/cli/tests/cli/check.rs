@@ -74,8 +74,8 @@ error: unknown key `capcity`
 
 #[test]
 fn keys_that_do_not_work_yet_are_refused_as_such() {
-    let shown = errors(&with_keys("    cache: { ttl: 10m }\n"));
-    assert!(shown.starts_with("error: `cache` is not supported yet\n --> p.yaml:6:5\n"), "{shown}");
+    let shown = errors(&with_keys("    grpc: { url: x }\n"));
+    assert!(shown.starts_with("error: `grpc` is not supported yet\n --> p.yaml:6:5\n"), "{shown}");
     let shown = errors(&SEVEN_LINES.replace("file: { path: orders.jsonl }", "kafka: { topic: orders }"));
     assert_eq!(
         shown,
@@ -87,7 +87,7 @@ error: `kafka` is not supported yet
   |           ^^^^^ known here: file, stdin
 "
     );
-    for key in ["rate_limit: 500/s", "mysql: { url: x }"] {
+    for key in ["mysql: { url: x }", "grpc: {}"] {
         let name = key.split(':').next().unwrap();
         assert!(key_error(key).starts_with(&format!("`{name}` is not supported yet")), "{key}");
     }
@@ -135,16 +135,19 @@ fn wrong_types() {
     let shown = errors(&SEVEN_LINES.replace("orders.jsonl", "orders.csv, delimiter: tab"));
     assert!(shown.starts_with("error: expected a character, found the text `tab`\n"), "{shown}");
     assert_eq!(key_error("batch: { size: ten }").split(" (").next(), Some("`ten` is not a count"));
-    assert_eq!(key_error("retries: { maximum: 3 }"), "unknown key `maximum` (known here: max, backoff, on)");
+    assert_eq!(key_error("retries: { maximum: 3 }"), "unknown key `maximum` (known here: max, backoff, on, budget)");
 }
 
 #[test]
 fn zero_never_means_infinite() {
-    for key in ["capacity: 0", "concurrency: 0", "batch: 0", "batch: { size: 0 }", "capacity: '0'"] {
+    let counts =
+        ["capacity: 0", "concurrency: 0", "concurrency: { min: 0 }", "batch: 0", "batch: { size: 0 }", "capacity: '0'"];
+    for key in counts.into_iter().chain(["cache: { ttl: 1s, entries: 0 }", "rate_limit: 0/s", "breaker: { probes: 0 }"])
+    {
         let expected = "`0` is refused here (zero never means \"no limit\"; write 1 or more)";
         assert_eq!(key_error(key), expected, "{key}");
     }
-    for key in ["timeout: 0s", "deadline: 0ms"] {
+    for key in ["timeout: 0s", "deadline: 0ms", "cache: { ttl: 0s }"] {
         assert!(key_error(key).contains("is zero (zero never means \"no limit\"; "), "{key}");
     }
     // No retries is what zero retries are.
@@ -166,6 +169,15 @@ fn bad_durations_counts_and_ranges() {
         "`101` is not a number of retries (write a whole number from 0 (never try again) to 100)"
     );
     assert_eq!(key_error("capacity: 2M"), "capacity 2000000 is too large (at most 1000000)");
+    let rate = "`500` is not a rate (write a whole number of calls with a time, such as 500/s, 6000/m or 10k/s)";
+    assert_eq!(key_error("rate_limit: 500"), rate);
+    let share = "`0.1` is not a share (write a number with a percent sign, such as 10% or 0.5%)";
+    assert_eq!(key_error("retries: { budget: '0.1' }"), share);
+    assert_eq!(
+        key_error("concurrency: automatic"),
+        "`automatic` is not a count (write a whole number, such as 500 or 10k (10,000) or 2M)"
+    );
+    assert_eq!(key_error("breaker: no"), "unknown word `no` (did you mean `on`?)");
 }
 
 #[test]

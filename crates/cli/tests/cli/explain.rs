@@ -34,8 +34,15 @@ enrich:
     concurrency: 16
     timeout: 1s
     deadline: 5s
-    retries: {max: 3, backoff: 50ms..2s, \"on\": [timeout, busy]}
+    retries:
+      max: 3
+      backoff: 50ms..2s
+      \"on\": [timeout, connection, busy]
+      budget: 10%
     batch: {size: 100, linger: 2ms}
+    single_flight: true
+    hedge: \"off\"
+    breaker: \"off\"
     on_missing: keep
     on_error: fail
 sink:
@@ -60,7 +67,7 @@ fn defaults_follow_what_was_given() {
     let given = "    capacity: 4\n    timeout: 100ms\n    retries: 7\n";
     let pipeline = SEVEN_LINES.replace("{ id: .user_id }\n", &format!("{{ id: .user_id }}\n{given}"));
     let shown = Workspace::with(&pipeline).run(&["explain", "p.yaml"]).stdout;
-    for line in ["concurrency: 4", "deadline: 500ms", "retries: {max: 7, backoff: 50ms..2s"] {
+    for line in ["concurrency: 4", "deadline: 500ms", "      max: 7\n      backoff: 50ms..2s\n"] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
     let given = "    concurrency: 100\n    batch: 50\n    deadline: 300ms\n";

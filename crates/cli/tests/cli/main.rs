@@ -13,6 +13,7 @@ mod explain;
 mod faults;
 mod flights;
 mod http;
+mod layers;
 mod memory;
 mod mutations;
 mod orders;

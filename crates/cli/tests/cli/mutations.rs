@@ -45,11 +45,17 @@ enrich:
     key: { id: .user_id }
     order: key_serial
     capacity: 10k
-    concurrency: 4
+    concurrency: { min: 4, max: 40 }
     timeout: 1s
     deadline: 5s
-    retries: { max: 3, backoff: 50ms..2s, on: [timeout, busy] }
+    retries: { max: 3, backoff: 50ms..2s, on: [timeout, connection, busy], budget: 5% }
     batch: { size: 100, linger: 2ms }
+    single_flight: true
+    cache: { entries: 200k, ttl: 10m, missing_ttl: 30s, stale_for: 1h }
+    hedge: off
+    rate_limit: { rate: 500/s, burst: 50, per_key: 5/s }
+    breaker: { failures: 50%, window: 20, min_calls: 5, open_for: 1s, probes: 2 }
+    destination: users
     on_missing: dead_letter
     on_error: { default: { name: none, list: [1, 2.5, true, null] } }
   firm:

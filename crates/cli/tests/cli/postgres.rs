@@ -5,7 +5,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
 
 use crate::running::{Running, wait_until};
-use crate::workspace::{Ran, Workspace};
+use crate::workspace::{Ran, Workspace, json_lines};
 
 /// A schema of the test's own; nothing where there is no server.
 pub(crate) struct Schema {
@@ -182,4 +182,53 @@ fn the_check_tells_what_is_missing_and_who_may_not() {
     assert!(ran.code == 1 && !ran.stderr.contains("hunter2"), "{ran:?}");
     let ran = check(&schema.url, &PIPELINE.replace("[name]", "[nmae]").replace("table: enriched", "table: enrched"));
     assert_eq!(ran.stderr.matches("did you mean").count(), 2, "{ran:?}");
+}
+
+const SLOW: &str = "
+    create table users (id int primary key, name text);
+    insert into users select i, 'user ' || i from generate_series(0, 99) as i;
+    create function one(wanted int) returns table (name text) language plpgsql volatile as $$
+    begin
+        if random() < 0.05 then perform pg_sleep(0.3); end if;
+        return query select u.name from users u where u.id = wanted;
+    end $$;";
+
+/// A pipeline that asks a function which sometimes takes long, with these keys in its step.
+fn slow_workspace(keys: &str, records: u64) -> Workspace {
+    let workspace = Workspace::with(&format!(
+        "source: {{ file: {{ path: in.jsonl }} }}\nenrich:\n  user:\n    \
+         postgres: {{ url: '${{env:URL}}', query: 'select name from one($id::int)' }}\n    key: {{ id: .id }}\n{keys}\
+         sink: {{ file: {{ path: out.jsonl }} }}\n"
+    ));
+    workspace.write("in.jsonl", (0..records).map(|n| format!("{{\"id\":{}}}\n", n % 100)).collect::<String>());
+    workspace
+}
+
+#[test]
+fn a_call_that_takes_long_is_made_twice_and_the_order_is_kept() {
+    let Some(schema) = Schema::new("inflight_cli_hedge", SLOW) else { return };
+    // As many are held as may be on the wire, so that there is room for second calls while records wait for one that is slow.
+    let keys =
+        "    hedge: { delay: 50ms }\n    batch: 1\n    concurrency: 16\n    capacity: 16\n    single_flight: false\n";
+    let workspace = slow_workspace(keys, 500);
+    let ran = schema.run(&workspace, &[]);
+    assert_eq!((ran.code, &ran.row("user")[..3]), (0, &["user", "500", "0"][..]), "{ran:?}");
+    assert!(ran.stderr.contains(" hedges"), "{ran:?}");
+    let names = json_lines(&workspace.read("out.jsonl"));
+    assert!(names.iter().enumerate().all(|(n, record)| record["user"]["name"] == format!("user {}", n % 100)));
+}
+
+#[test]
+fn all_policies_together_change_no_answer() {
+    let Some(schema) = Schema::new("inflight_cli_policies", SLOW) else { return };
+    let keys = "    hedge: on\n    batch: 4\n    concurrency: auto\n    cache: { ttl: 1m, stale_for: 1m }\n    \
+                rate_limit: { rate: 10k/s, per_key: 1k/s }\n    breaker: on\n    destination: users\n";
+    let workspace = slow_workspace(keys, 5_000);
+    let pipeline = workspace.read("p.yaml");
+    workspace.write("p.yaml", format!("{pipeline}checkpoint: {{ dir: state, every: 50ms }}\nworkers: 2\n"));
+    let ran = schema.run(&workspace, &[]);
+    assert_eq!((ran.code, &ran.row("user")[..3]), (0, &["user", "5,000", "0"][..]), "{ran:?}");
+    assert!(ran.stderr.contains(" cache hits") && ran.stderr.contains(" calls at once found to be best"), "{ran:?}");
+    let names = json_lines(&workspace.read("out.jsonl"));
+    assert!(names.iter().enumerate().all(|(n, record)| record["user"]["name"] == format!("user {}", n % 100)));
 }

@@ -132,8 +132,9 @@ fn a_pipeline_that_has_changed_is_refused_until_that_is_accepted() {
     run(&workspace, &["--limit", "5000"]);
     let pipeline = workspace.read("p.yaml");
     // What decides only how fast it goes is not asked about.
-    workspace
-        .write("p.yaml", pipeline.replace("key: { id: .id }", "key: { id: .id }\n    concurrency: 3\n    retries: 7"));
+    let more = "concurrency: { max: 3 }\n    retries: { max: 7, budget: 5% }\n    cache: { ttl: 1m }\n    breaker: on\n    \
+                single_flight: false\n    rate_limit: 100k/s\n    destination: users";
+    workspace.write("p.yaml", pipeline.replace("key: { id: .id }", &format!("key: {{ id: .id }}\n    {more}")));
     assert_eq!(run(&workspace, &["--limit", "5000"]).code, 0);
     for (replace, with, part, change) in [
         (

@@ -64,6 +64,17 @@ impl TokenBucket {
         let full = Time::ZERO + now.since(Time::ZERO + TICK);
         self.full_at = self.full_at.max(full) + self.interval;
     }
+
+    /// Gives back a token that was taken and not used. Who has been told to wait longer because of it waits as long.
+    pub fn give_back(&mut self) {
+        self.full_at = Time::ZERO + self.full_at.since(Time::ZERO + self.interval);
+    }
+
+    /// Whether nothing is missing: it is as good as a new one.
+    #[must_use]
+    pub fn is_full(&self, now: Time) -> bool {
+        self.full_at <= now
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +131,17 @@ mod tests {
             let seconds = starts[9_999].since(starts[0]).as_secs_f64();
             assert!(10_000.0 / seconds > 0.999 * f64::from(per_second), "{per_second}: {seconds} s");
         }
+    }
+
+    #[test]
+    fn a_token_given_back_can_be_taken_again() {
+        let mut bucket = TokenBucket::new(RateLimit { per_second: 1, burst: 1 });
+        let now = at(3_600 * NANOS_PER_SECOND);
+        bucket.take(now);
+        assert!(bucket.wait(now) > Duration::ZERO && !bucket.is_full(now));
+        bucket.give_back();
+        assert!(bucket.wait(now) == Duration::ZERO && bucket.is_full(now));
+        TokenBucket::new(RateLimit { per_second: 1, burst: 1 }).give_back();
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod cached;
 mod circuit_breaker;
 mod forwarding;
 mod hedged;
+mod keyed_rate_limited;
 mod order;
 mod rate_limited;
 mod service;

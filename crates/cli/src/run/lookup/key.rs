@@ -13,6 +13,11 @@ pub(super) fn key(record: &Record, paths: &[FieldPath]) -> Option<Key> {
     paths.iter().map(|path| path.find(record).filter(|value| !value.is_null()).cloned()).collect()
 }
 
+/// Whether a field of the key is absent or null.
+pub(super) fn is_missing(record: &Record, paths: &[FieldPath]) -> bool {
+    paths.iter().any(|path| path.find(record).is_none_or(Value::is_null))
+}
+
 /// The number that stands for a record's key.
 pub(super) fn key_number(paths: Arc<[FieldPath]>) -> impl Fn(&Row) -> u64 + Send + Sync + 'static {
     move |row| {
@@ -47,6 +52,7 @@ mod tests {
         let paths: Vec<FieldPath> = [".b.c", ".a"].map(|path| path.parse().unwrap()).into();
         assert_eq!(key(&record(json!({ "a": 1, "b": { "c": "x" } })), &paths), Some(vec![json!("x"), json!(1)]));
         for absent in [json!({ "a": 1 }), json!({ "a": null, "b": { "c": "x" } }), json!({ "a": 1, "b": 2 })] {
+            assert!(is_missing(&record(absent.clone()), &paths));
             assert_eq!(key(&record(absent), &paths), None);
         }
     }

@@ -1,7 +1,5 @@
 //! SQLite: connections on threads of their own.
 
-use std::slice::from_ref;
-
 use inflight::Pool;
 use inflight_connectors::sqlite::{SqliteLookup, SqliteLookupConfig};
 use inflight_connectors::{Error, Key, Record};
@@ -36,20 +34,8 @@ impl Sqlite {
     }
 
     pub(super) async fn ask(&self, keys: Vec<Key>) -> Result<Answers, Error> {
-        let rows = self.0.run(move |connection| look_up(connection.open()?, &keys)).await?;
-        Ok(rows.into_iter().map(|row| row.map(|row| row.map(Value::Object))).collect())
-    }
-}
-
-/// A row for each key.
-type Rows = Vec<Result<Option<Record>, Error>>;
-
-/// All keys at once. If that fails for good, one at a time: a key that cannot be asked for must not fail those that share its call.
-fn look_up(lookup: &mut SqliteLookup, keys: &[Key]) -> Result<Rows, Error> {
-    match lookup.lookup(keys) {
-        Ok(rows) => Ok(rows.into_iter().map(Ok).collect()),
-        Err(error) if error.is_retryable() || keys.len() == 1 => Err(error),
-        Err(_) => Ok(keys.iter().map(|key| lookup.lookup(from_ref(key)).map(|mut row| row.pop().flatten())).collect()),
+        let rows: Vec<Option<Record>> = self.0.run(move |connection| connection.open()?.lookup(&keys)).await?;
+        Ok(rows.into_iter().map(|row| Ok(row.map(Value::Object))).collect())
     }
 }
 
@@ -72,24 +58,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn a_key_that_cannot_be_asked_for_fails_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("d.db");
-        let open = rusqlite::Connection::open(&database).unwrap();
-        open.execute_batch("create table t (a int primary key, b text); insert into t values (1, 'x')").unwrap();
-        let config = SqliteLookupConfig::table(&database, "t");
-        let mut connection = Connection { config, columns: vec!["a".to_owned()], lookup: None };
-        let keys = [vec![json!(1)], vec![json!([1])], vec![json!(2)]];
-        let rows = look_up(connection.open().unwrap(), &keys).unwrap();
-        assert_eq!(rows[0].as_ref().unwrap().as_ref().unwrap()["b"], "x");
-        assert!(rows[1].as_ref().unwrap_err().to_string().contains("cannot be a key"));
-        assert!(matches!(rows[2], Ok(None)));
-    }
 
     #[test]
     fn a_connection_that_could_not_be_opened_is_tried_again() {

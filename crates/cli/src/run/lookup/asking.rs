@@ -1,0 +1,56 @@
+//! The look-up itself: keys in, answers out, one call.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use inflight::{BatchFunction, BatchResult, Cancellation};
+use inflight_connectors::{Error, Key};
+use serde_json::Value;
+
+use super::system::System;
+use crate::pipeline::Step;
+use crate::run::shared::Shared;
+
+/// A key, as layers pass it on: to clone it costs nothing.
+pub(in crate::run) type Asked = Arc<Key>;
+
+/// What the system has under a key, if anything.
+pub(in crate::run) type Found = Option<Value>;
+
+/// Asks a system that is opened first.
+pub(super) struct Asking {
+    step: Arc<Step>,
+    /// None before it is opened.
+    system: Option<System>,
+    shared: Arc<Shared>,
+}
+
+impl Asking {
+    pub(super) const fn new(step: Arc<Step>, shared: Arc<Shared>) -> Self {
+        Self { step, system: None, shared }
+    }
+}
+
+impl BatchFunction<Asked> for Asking {
+    type Output = Found;
+    type Error = Error;
+
+    async fn open(&mut self) -> Result<(), Error> {
+        self.system = Some(System::open(&self.step).await?);
+        Ok(())
+    }
+
+    async fn invoke(&self, keys: Vec<Asked>) -> BatchResult<Found, Error> {
+        // Nothing is asked before it is opened.
+        let Some(system) = &self.system else { return Ok(Vec::new()) };
+        let keys = keys.iter().map(|key| Key::clone(key)).collect();
+        let start = Instant::now();
+        let answers = system.ask(keys).await;
+        self.shared.calls.ended(start.elapsed());
+        answers
+    }
+
+    fn cancellation(&self) -> Cancellation {
+        System::cancellation(&self.step.lookup)
+    }
+}
