@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
-use inflight::{AsyncStreamExt, BatchFunction, BatchResult, Options};
+use inflight::{AsyncStreamExt, BatchFunction, BatchResult, Concurrency, Destination, DestinationOptions, Options};
 use inflight_connectors::{Answer, Error, Key};
 use serde_json::{Value, json};
 
@@ -47,19 +47,35 @@ impl<L: Lookup> BatchFunction<u64> for Users<L> {
     }
 }
 
-/// As a step of a pipeline is set up unless the file says otherwise.
-fn defaults(batch: usize) -> Options<u64, Option<Value>, Error> {
+/// As many calls as a step of a pipeline makes unless the file says otherwise.
+pub(crate) const FIXED: Concurrency = Concurrency::Fixed(16);
+/// As many as the server works best with.
+pub(crate) const AUTO: Concurrency = Concurrency::Auto { min: 1, max: 64 };
+
+/// As such a step is set up, breaker and budget included.
+fn defaults(concurrency: Concurrency, batch: usize) -> Options<u64, Option<Value>, Error> {
+    let most = match concurrency {
+        Concurrency::Fixed(calls) | Concurrency::Auto { max: calls, .. } => calls,
+    };
+    let destination = Destination::new(DestinationOptions::new(concurrency)).expect("the defaults make sense");
     Options::new()
-        .capacity(16 * BATCH)
-        .concurrency(16)
+        .capacity(most * BATCH)
+        .concurrency(most)
+        .destination(destination)
         .batch(batch, Duration::from_millis(2))
         .timeout(Duration::from_secs(1))
         .deadline(Duration::from_secs(5))
 }
 
 /// The connector behind the operator.
-pub(crate) async fn operator(lookup: impl Lookup, ordered: bool, keys: Keys, window: Duration) -> Sample {
-    let (keys, users, options) = (stream::iter(keys), Users(lookup), defaults(BATCH));
+pub(crate) async fn operator(
+    lookup: impl Lookup,
+    concurrency: Concurrency,
+    ordered: bool,
+    keys: Keys,
+    window: Duration,
+) -> Sample {
+    let (keys, users, options) = (stream::iter(keys), Users(lookup), defaults(concurrency, BATCH));
     let mut answers = match ordered {
         true => keys.ordered_wait(users, options).left_stream(),
         false => keys.unordered_wait(users, options).right_stream(),
@@ -91,7 +107,7 @@ pub(crate) async fn trickle(
         }
     });
     let keys = ticks.map(move |()| keys.next().unwrap_or(1));
-    let mut answers = keys.ordered_wait(Users(lookup), defaults(batch));
+    let mut answers = keys.ordered_wait(Users(lookup), defaults(FIXED, batch));
     let mut latencies = Vec::new();
     while let Some(answer) = answers.next().await {
         black_box(answer.expect("the server answers"));

@@ -13,7 +13,7 @@ use crate::Effort;
 use crate::contest::{Contestant, Count, compete, print as print_table, print_latency};
 use crate::keys::{Keys, Spread};
 use crate::measure::Sample;
-use crate::operator::{BATCH, DEPTH, Lookup, by_hand, operator, trickle};
+use crate::operator::{AUTO, BATCH, DEPTH, FIXED, Lookup, by_hand, operator, trickle};
 
 const NAMES: &str = "inflight:bench:user:";
 /// Strings set at a time.
@@ -36,10 +36,10 @@ fn throughput(runtime: &Runtime, effort: &Effort, server: &str, connections: usi
     let bare: Vec<_> = (0..connections).map(|_| runtime.block_on(connect(server))).collect();
     let keys = || Keys::new(spread, effort.rows);
     let users = runtime.block_on(lookup(server, connections));
-    let behind = |ordered: bool| {
+    let behind = |concurrency, ordered| {
         move |runtime: &Runtime, window| {
             let users = runtime.block_on(lookup(server, connections));
-            runtime.block_on(operator(users, ordered, keys(), window))
+            runtime.block_on(operator(users, concurrency, ordered, keys(), window))
         }
     };
     let contestants = [
@@ -49,8 +49,9 @@ fn throughput(runtime: &Runtime, effort: &Effort, server: &str, connections: usi
         Contestant::new("`RedisLookup` by hand", |runtime, window| {
             runtime.block_on(by_hand(&users, connections * DEPTH, keys(), window))
         }),
-        Contestant::new("inflight, unordered", behind(false)),
-        Contestant::new("inflight, ordered", behind(true)),
+        Contestant::new("inflight, unordered", behind(FIXED, false)),
+        Contestant::new("inflight, ordered", behind(FIXED, true)),
+        Contestant::new("inflight, ordered, `auto`", behind(AUTO, true)),
     ];
     print_table(&format!("{connections} connections, {spread:?} keys"), &compete(runtime, effort, &contestants));
 }
