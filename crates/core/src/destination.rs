@@ -216,15 +216,25 @@ impl Destination {
         self.rate_wait(now).map(|wait| Refusal::Until(now + wait))
     }
 
-    /// Permits a call besides those that records need: a hedge, a half of a batch. It takes a token, and none is permitted when the
-    /// limit is reached or has just been lowered, the rate is used up or the breaker is not closed.
+    /// Permits a call besides those that records need: a hedge. It takes a token, and none is permitted when the limit is reached or
+    /// has just been lowered, the rate is used up or the breaker is not closed.
     pub fn extra(&mut self, now: Time) -> Option<Permit> {
-        let room = self.on_wire < self.limit.calls() && !self.limit.is_shrinking();
-        if !room || self.is_failing() || self.rate_wait(now).is_some() || !self.budget.spend(now) {
+        if !self.has_to_spare(now) || !self.budget.spend(now) {
             return None;
         }
         self.extras += 1;
         self.start(now).ok()
+    }
+
+    /// Permits a call that no record waits for and that saves one later: what a cache fetches anew. As [`extra`](Self::extra), but it takes
+    /// no token.
+    pub fn spare(&mut self, now: Time) -> Option<Permit> {
+        if self.has_to_spare(now) { self.start(now).ok() } else { None }
+    }
+
+    fn has_to_spare(&self, now: Time) -> bool {
+        let room = self.on_wire < self.limit.calls() && !self.limit.is_shrinking();
+        room && !self.is_failing() && self.rate_wait(now).is_none()
     }
 
     /// Takes a token for a retry, if there is one.

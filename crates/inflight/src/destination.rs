@@ -79,12 +79,20 @@ impl Destination {
         Ok(Self { shared: Arc::new(Shared { clock: Clock::start(), line, turns: AtomicU64::new(0) }) })
     }
 
-    /// Permission for one call besides those that records need (a hedge, a half of a batch that failed), if there is a token for it, no
+    /// Permission for one call besides those that records need (a hedge), if there is a token for it, no
     /// operator waits, the limit is neither reached nor being lowered, and the breaker is closed. The call counts as on the wire
     /// until the permission is dropped.
     #[must_use]
     pub fn extra(&self) -> Option<Extra> {
         let permit = lock(&self.shared.line).extra(self.shared.clock.now())?;
+        Some(Extra { shared: Arc::clone(&self.shared), permit: Some(permit) })
+    }
+
+    /// Permission for one call that no record waits for and that saves one later (an answer of a cache that is fetched anew): as
+    /// [`extra`](Self::extra), but it takes no token.
+    #[must_use]
+    pub fn spare(&self) -> Option<Extra> {
+        let permit = lock(&self.shared.line).spare(self.shared.clock.now())?;
         Some(Extra { shared: Arc::clone(&self.shared), permit: Some(permit) })
     }
 

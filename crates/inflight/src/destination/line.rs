@@ -104,6 +104,11 @@ impl Line {
         if self.waiting.is_empty() { self.destination.extra(now) } else { None }
     }
 
+    /// A call that no record waits for: the same.
+    pub(crate) fn spare(&mut self, now: Time) -> Option<Permit> {
+        if self.waiting.is_empty() { self.destination.spare(now) } else { None }
+    }
+
     /// The member goes to sleep; `still` if it believes that the breaker is not closed. False: it has to look again first.
     pub(crate) fn sleep(&mut self, now: Time, member: MemberId, waker: &Waker, still: bool) -> bool {
         if still != self.destination.is_failing() {

@@ -64,8 +64,8 @@ pub struct Cached<I, K, F, O> {
 }
 
 impl<I, K: Key, F, O: Clone> Cached<I, K, F, O> {
-    /// What fetches in the background must have an [`Extra`](crate::Extra) of this destination: where there is none, the old answer stays.
-    /// Default: it needs none.
+    /// What is fetched in the background is a [spare](Destination::spare) call of this destination: while it has none, the old answer
+    /// stays. Default: no permission is needed.
     #[must_use]
     pub fn calling(self, destination: Destination) -> Self {
         Self { destination: Some(destination), ..self }
@@ -92,11 +92,11 @@ impl<I, K: Key, F, O: Clone> Cached<I, K, F, O> {
             Known::Nothing => return None,
         };
         let Some(refresh) = self.cache.refresh(key) else { return Some(output) };
-        let extra = self.destination.as_ref().map(Destination::extra);
-        if !matches!(extra, Some(None)) {
+        let spare = self.destination.as_ref().map(Destination::spare);
+        if !matches!(spare, Some(None)) {
             let fetch = fetch(Arc::clone(&self.function), input.clone());
             let task = async move {
-                let _extra = extra;
+                let _spare = spare;
                 refresh.by(fetch, gone_at).await;
             };
             let mut refreshes = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);

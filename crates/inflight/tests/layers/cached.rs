@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use inflight::layers::{CacheCounts, CacheOptions, cached, single_flight};
-use inflight::{AsyncFunction, AsyncStreamExt, Options};
+use inflight::{AsyncFunction, AsyncStreamExt, Concurrency, Destination, DestinationOptions, Options};
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use crate::service::{Service, ms};
@@ -245,4 +245,26 @@ async fn a_stampede_is_one_call_with_single_flight_inside() {
     let results: Vec<_> = results.map(Result::unwrap).collect().await;
     assert_eq!(results, vec![Some((7, 1)); 1_000]);
     assert_eq!(gauge.counts(), CacheCounts { hits: 950, stale: 0, misses: 50, refreshed: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_renewed_has_a_place_on_the_wire_of_the_destination_or_waits() {
+    let mut limits = DestinationOptions::new(Concurrency::Fixed(1));
+    limits.budget.reserve = 1;
+    let destination = Destination::new(limits).unwrap();
+    let lookup = Lookup::default();
+    let users = cached(lookup.clone(), key, options()).calling(destination.clone());
+    users.invoke(7).await.unwrap();
+    advance(TTL).await;
+    // No tokens are needed, as the call saves one later.
+    let on_the_wire = destination.extra().unwrap();
+    assert_eq!(users.invoke(7).await, Ok(Some((7, 1))));
+    sleep(2 * CALL).await;
+    assert_eq!(lookup.service.calls(), 1, "there was no room");
+    drop(on_the_wire);
+    assert_eq!(users.invoke(7).await, Ok(Some((7, 1))));
+    assert_eq!(destination.gauge().on_wire, 1);
+    sleep(2 * CALL).await;
+    assert_eq!(users.invoke(7).await, Ok(Some((7, 2))));
+    assert_eq!(destination.gauge().on_wire, 0);
 }
