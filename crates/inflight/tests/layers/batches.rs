@@ -1,7 +1,10 @@
 //! Layers around functions that take many records at once.
 
 use std::collections::HashSet;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -302,4 +305,42 @@ async fn trouble_of_the_service_is_not_looked_for_in_the_records() {
     let results = bisected(lookup.clone(), |error| *error == "poison").invoke(vec![1, 2, 3, 4]).await;
     assert_eq!(results, Ok(vec![Err("down"); 4]));
     assert_eq!(lookup.service.calls(), 2);
+}
+
+/// On threads, where batches are given up while others pass them the lead of some of their keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_do_not_lose_the_lead_of_a_key_between_them() {
+    struct Yields;
+    impl BatchFunction<u64> for Yields {
+        type Output = u64;
+        type Error = ();
+        async fn invoke(&self, ids: Vec<u64>) -> BatchResult<u64, ()> {
+            tokio::task::yield_now().await;
+            Ok(ids.into_iter().map(|id| if id == 0 { Err(()) } else { Ok(id) }).collect())
+        }
+    }
+    let flights = Flights::new();
+    let tasks = (0..8).map(|task| {
+        let users = single_flight(Yields, key).sharing(&flights);
+        tokio::spawn(async move {
+            let mut dice = Dice(task);
+            for _ in 0..500 {
+                let ids: Vec<u64> = (0..=dice.roll(6)).map(|_| dice.roll(10)).collect();
+                let mut call = pin!(users.invoke(ids));
+                for _ in 0..dice.roll(4) {
+                    if call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+            let all: Vec<u64> = (0..10).collect();
+            let expected = all.iter().map(|id| if *id == 0 { Err(()) } else { Ok(*id) }).collect();
+            assert_eq!(timeout(Duration::from_secs(60), users.invoke(all)).await, Ok(Ok(expected)));
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert!(format!("{flights:?}").contains("calls: 0, waiting: 0"), "{flights:?}");
 }
