@@ -59,10 +59,10 @@ pub fn advise(summary: &Summary) -> Advice {
     }
     let busiest = summary.steps.iter().max_by(|a, b| wire(a).total_cmp(&wire(b)));
     if let Some(step) = busiest.filter(|step| wire(step) >= WIRE_FULL) {
-        return match (step.is_auto, queueing(step)) {
-            (true, _) => auto_advice(step, summary),
-            (false, true) => system_advice(step),
-            (false, false) => concurrency_advice(step, summary),
+        return match (step.found_best, queueing(step)) {
+            (Some(calls), _) => auto_advice(step, calls, summary),
+            (None, true) => system_advice(step),
+            (None, false) => concurrency_advice(step, summary),
         };
     }
     let fullest = summary.steps.iter().max_by(|a, b| a.capacity_full.total_cmp(&b.capacity_full));
@@ -72,9 +72,9 @@ pub fn advise(summary: &Summary) -> Advice {
     if source >= MOSTLY { source_advice(source, summary) } else { processor_advice(summary) }
 }
 
-/// The part of `concurrency` that was used.
+/// The part of `concurrency` that was used, or of what was found to be best.
 fn wire(step: &StepSummary) -> f64 {
-    step.concurrency_mean / step.concurrency.max(1) as f64
+    step.concurrency_mean / step.found_best.unwrap_or(step.concurrency).max(1) as f64
 }
 
 fn queueing(step: &StepSummary) -> bool {
@@ -107,12 +107,12 @@ fn concurrency_advice(step: &StepSummary, summary: &Summary) -> Advice {
     Advice { limit: Limit::Concurrency(name.clone()), sentence }
 }
 
-fn auto_advice(step: &StepSummary, summary: &Summary) -> Advice {
+fn auto_advice(step: &StepSummary, calls: usize, summary: &Summary) -> Advice {
     let rate = grouped(per_second(step.calls, summary.elapsed));
     let sentence = format!(
-        "The system behind `{}` was the limit: more than {} calls at once did not bring more than the {rate} calls/s \
+        "The system behind `{}` was the limit: more than {calls} calls at once did not bring more than the {rate} calls/s \
          that it answered.",
-        step.name, step.concurrency,
+        step.name,
     );
     Advice { limit: Limit::System(step.name.clone()), sentence }
 }
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_full_wire_whose_limit_was_found_by_trying() {
         let mut summary = run();
-        (summary.steps[0].concurrency, summary.steps[0].concurrency_mean, summary.steps[0].is_auto) = (18, 17.5, true);
+        (summary.steps[0].concurrency_mean, summary.steps[0].found_best) = (17.5, Some(18));
         let advice = advise(&summary);
         assert_eq!(advice.limit, Limit::System("user".to_owned()));
         assert_eq!(

@@ -57,10 +57,10 @@ pub struct StepSummary {
     pub latency: Latency,
     /// Calls on the wire, averaged over the run.
     pub concurrency_mean: f64,
-    /// The most calls that may be on the wire at a time; the last found if that is found by trying.
+    /// The most calls that may be on the wire at a time.
     pub concurrency: usize,
-    /// Whether it is.
-    pub is_auto: bool,
+    /// How many of them the system works best with, if that was to be found by trying: the last that was found.
+    pub found_best: Option<usize>,
     /// The most records that may be held at a time.
     pub capacity: usize,
     /// Part of the run, 0 to 1, in which `capacity` records were held.
@@ -114,7 +114,7 @@ impl StepSummary {
             counted(self.joined, "joined the call of another"),
             counted(self.hedges, "hedges"),
             counted(self.pauses, &format!("{times} left alone, {} in all", short(self.paused))),
-            self.is_auto.then(|| format!("{} calls at once found to be best", self.concurrency)),
+            self.found_best.map(|calls| format!("{calls} calls at once found to be best")),
         ]
         .into_iter()
         .flatten()
@@ -246,7 +246,7 @@ weather  24,273    2,731       2          1        9  27,004  41 us  1.2 ms  30 
                         5,000 joined the call of another";
         assert_eq!(step.policies().unwrap(), expected);
         let mut step = StepSummary { hedges: 3, pauses: 1, paused: Duration::from_secs(5), ..step };
-        (step.hits, step.joined, step.is_auto, step.concurrency) = (0, 0, true, 18);
+        (step.hits, step.joined, step.found_best) = (0, 0, Some(18));
         let expected = "user: 12,345 calls for 100,000 records (0.12 per record); 3 hedges; 1 time left alone, 5.00 s \
                         in all; 18 calls at once found to be best";
         assert_eq!(step.policies().unwrap(), expected);

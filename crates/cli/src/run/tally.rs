@@ -285,9 +285,9 @@ impl StepTally {
         let sum = |of: fn(&Gauges) -> Duration| self.gauges.iter().map(|gauges| of(&lock(gauges))).sum::<Duration>();
         let outcome = |outcome: Outcome| counts.outcomes[outcome as usize];
         let system = self.shared.destination.gauge();
-        let (concurrency, is_auto) = match self.concurrency {
-            Concurrency::Fixed(calls) => (calls, false),
-            Concurrency::Auto { .. } => (system.limit, true),
+        let (concurrency, found_best) = match self.concurrency {
+            Concurrency::Fixed(calls) => (calls, None),
+            Concurrency::Auto { max, .. } => (max, Some(system.limit)),
         };
         StepSummary {
             name: self.name.clone(),
@@ -305,7 +305,7 @@ impl StepTally {
             latency: self.shared.calls.latency(),
             concurrency_mean: part(sum(|gauges| Duration::from_nanos(gauges.stats.wire_nanos))),
             concurrency,
-            is_auto,
+            found_best,
             capacity: self.capacity * workers,
             capacity_full: part(sum(|gauges| gauges.capacity_full)) / workers as f64,
         }
