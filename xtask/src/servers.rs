@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+mod kafka;
 mod nats;
 mod postgres;
 mod redis;
@@ -21,10 +22,11 @@ struct Server {
     start: fn(&Ground) -> Result<Running, String>,
 }
 
-const SERVERS: [Server; 3] = [
+const SERVERS: [Server; 4] = [
     Server { name: "PostgreSQL", variable: "INFLIGHT_TEST_POSTGRES", start: postgres::start },
     Server { name: "Redis", variable: "INFLIGHT_TEST_REDIS", start: redis::start },
     Server { name: "NATS", variable: "INFLIGHT_TEST_NATS", start: nats::start },
+    Server { name: "Kafka", variable: "INFLIGHT_TEST_KAFKA", start: kafka::start },
 ];
 
 /// How long a server may take until it answers.
@@ -113,6 +115,8 @@ impl Drop for Running {
 
 /// A folder for a server's data, and the user it runs as: servers refuse to run as root.
 struct Ground {
+    /// For what is fetched once and kept.
+    target: PathBuf,
     folder: PathBuf,
     user: Option<User>,
 }
@@ -131,7 +135,8 @@ impl Ground {
         create(&folder)?;
         let is_root = fs::metadata(&folder).map_err(|error| format!("{}: {error}", shown(&folder)))?.uid() == 0;
         let user = if is_root { Some(unprivileged()?) } else { None };
-        let ground = Self { folder, user }.owned()?;
+        let target = target.to_owned();
+        let ground = Self { target: target.clone(), folder, user }.owned()?;
         if ground.is_reachable() {
             return Ok(ground);
         }
@@ -139,7 +144,7 @@ impl Ground {
         let _ = fs::remove_dir_all(&ground.folder);
         let folder = std::env::temp_dir().join(name);
         create(&folder)?;
-        Self { folder, user }.owned()
+        Self { target, folder, user }.owned()
     }
 
     fn owned(self) -> Result<Self, String> {

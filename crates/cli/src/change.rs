@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use inflight_connectors::file::FileSinkConfig;
+#[cfg(feature = "kafka")]
+use inflight_connectors::file::{FileSourceConfig, Format};
 
 use crate::args::RunArgs;
 use crate::file::{Hosts, STANDARD};
@@ -34,7 +36,11 @@ pub(crate) fn change(pipeline: &mut Pipeline, args: &RunArgs) -> Result<(), Stri
 /// the pipeline's own.
 fn change_ends(pipeline: &mut Pipeline, args: &RunArgs) -> Result<(), String> {
     if let Some(path) = &args.source {
-        let Source::File(mut config) = pipeline.source.clone();
+        let mut config = match &pipeline.source {
+            Source::File(config) => config.clone(),
+            #[cfg(feature = "kafka")]
+            Source::Kafka(_) => FileSourceConfig { format: Some(Format::JsonLines), ..FileSourceConfig::new(path) },
+        };
         if path == Path::new(STANDARD) {
             config.format = config.format().ok();
         }

@@ -26,6 +26,8 @@ pub struct Shape {
 const OF_STEP: [&str; 2] = ["key", "order"];
 /// What of a system the answer depends on.
 const OF_SYSTEM: [&str; 4] = ["table", "columns", "query", "rows"];
+/// What of a source no position depends on.
+const OF_ANY_SOURCE: [&str; 5] = ["max_line_bytes", "commit_every", "on_malformed", "brokers", "properties"];
 /// Keys of a step that are its own; the others are systems.
 const NO_SYSTEM: [&str; 16] = [
     "key",
@@ -55,7 +57,9 @@ impl Shape {
         let mut normal = normal(pipeline)?;
         let mut source = normal["source"].take();
         if let Some(config) = source.as_object_mut().and_then(|source| source.values_mut().next()?.as_object_mut()) {
-            config.shift_remove("max_line_bytes");
+            for key in OF_ANY_SOURCE {
+                config.shift_remove(key);
+            }
         }
         let steps = normal["enrich"].as_object().into_iter().flatten();
         let steps = steps.map(|(name, step)| (name.clone(), step_shape(step))).collect();

@@ -85,6 +85,14 @@ fn normalised_source(source: &Source, folder: &Path) -> anyhow::Result<Value> {
             (config.format, config.compression) = (Some(config.format()?), Some(config.compression()));
             end(serde_json::to_value(config)?, "stdin", folder)
         }
+        #[cfg(feature = "kafka")]
+        Source::Kafka(config) => {
+            let mut config = without_nulls(serde_json::to_value(config)?);
+            if let Some(config) = config.as_object_mut() {
+                config.retain(|key, value| key != "topic" || *value != "");
+            }
+            json!({ "kafka": config })
+        }
     })
 }
 
@@ -104,6 +112,8 @@ fn normalised_sink(sink: &Sink, folder: &Path) -> anyhow::Result<Value> {
             }
             json!({ "postgres": without_nulls(serde_json::to_value(config)?) })
         }
+        #[cfg(feature = "kafka")]
+        Sink::Kafka(config) => json!({ "kafka": without_nulls(serde_json::to_value(config)?) }),
     })
 }
 
@@ -237,10 +247,7 @@ fn plan(pipeline: &Pipeline, normal: &Value) -> Vec<String> {
         }
     }
     lines.push("  |".to_owned());
-    let promised = |sink: &Sink| match &pipeline.checkpoint {
-        Some(_) => format!("; {}", sink.guarantee()),
-        None => String::new(),
-    };
+    let promised = |sink: &Sink| pipeline.guarantee(sink).map_or_else(String::new, |promised| format!("; {promised}"));
     lines.push(format!("sink      {}{}", end_in_words(&normal["sink"]), promised(&pipeline.sink)));
     if let (Some(dead_letter), Some(config)) = (normal.get("dead_letter"), &pipeline.dead_letter) {
         lines.push(format!("dead      {}{}", end_in_words(dead_letter), promised(config)));
@@ -278,12 +285,14 @@ fn who_runs_it(pipeline: &Pipeline, normal: &Value) -> Vec<String> {
 
 fn end_in_words(end: &Value) -> String {
     let Some((kind, config)) = end.as_object().and_then(|end| end.iter().next()) else { return String::new() };
-    let several: Vec<&str> = config["paths"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let words = ["path", "url", "host", "database", "dbname", "format", "compression"];
+    let several = [&config["paths"], &config["topics"]].into_iter().filter_map(Value::as_array).flatten();
+    let several: Vec<&str> = several.filter_map(Value::as_str).collect();
+    let words = ["brokers", "topic", "path", "url", "host", "database", "dbname", "format", "compression"];
     let words = words.map(|word| config[word].as_str().unwrap_or_default());
     let words = several.into_iter().chain(words).filter(|word| !word.is_empty() && *word != "none");
     let table = config["table"].as_str().map(|table| format!("table {table}"));
-    let words: Vec<String> = words.map(str::to_owned).chain(table).collect();
+    let group = config["group"].as_str().map(|group| format!("group {group}"));
+    let words: Vec<String> = words.map(str::to_owned).chain(table).chain(group).collect();
     format!("{kind} {}", words.join(", "))
 }
 

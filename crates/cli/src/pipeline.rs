@@ -177,6 +177,19 @@ impl Pipeline {
                 document.fault(&["dead_letter", "file", "path"], "dead letters and results would go to the same place");
             faults.push(fault.with_label("give the dead letters a file of their own"));
         }
+        if self.source.buries_malformed() && self.dead_letter.is_none() {
+            let path = ["source", self.source.system(), "on_malformed"];
+            let fault = document.fault(&path, "the pipeline has no `dead_letter`");
+            faults.push(fault.with_label("say where such messages go: `dead_letter: { ... }`"));
+        }
+        #[cfg(feature = "kafka")]
+        if let (Source::Kafka(source), Sink::Kafka(sink)) = (&self.source, &self.sink)
+            && source.server.brokers == sink.server.brokers
+            && source.topics().contains(&sink.topic.as_str())
+        {
+            let message = "the sink would write to the topic that the source reads, and so without an end";
+            faults.push(document.fault(&["sink", "kafka", "topic"], message));
+        }
         for step in &self.steps {
             let on_missing = (step.on_missing == OnMissing::DeadLetter, "on_missing");
             let on_error = (step.on_error == OnError::DeadLetter, "on_error");

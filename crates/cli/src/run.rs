@@ -8,6 +8,7 @@
 //! holds credits, so memory stays bounded.
 
 mod columns;
+mod intake;
 mod join;
 mod keeper;
 mod letter;
@@ -16,10 +17,13 @@ mod opening;
 mod outcomes;
 mod partitions;
 mod portable;
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "nothing that is built in has messages"))]
 mod reader;
 mod resume;
 mod row;
 mod shared;
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "nothing that is built in has messages"))]
+mod source;
 mod steps;
 mod stop;
 mod tally;
@@ -32,11 +36,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use inflight_connectors::file::FileSource;
-
-use self::reader::Reading;
+use self::intake::Reading;
 use self::resume::{Beginning, Incompatible, Start};
 use self::shared::Shared;
+use self::source::Opened;
 use self::stop::{Signals, Stop};
 use self::tally::Tally;
 use self::workers::{First, Workers};
@@ -100,7 +103,7 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
     let progress = Progress::start(Arc::clone(&gauges), options.quiet || writing.is_none());
     let workers = Workers {
         pipeline: &pipeline,
-        reading,
+        reading: Arc::clone(&reading),
         stop: &stop,
         gauges: &gauges,
         tally: &tally,
@@ -112,6 +115,7 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
     let broken = || pipeline.replays && pipeline.checkpoint.is_none() && stop.is_draining();
     let whole = workers.run(first) && stop.failure().is_none() && !broken();
     let written = writing.as_ref().map(|writing| writing.end(whole, &stop));
+    reading.leave();
     drop(progress);
     // A reader that waits for input, or a call that hangs, must not hold up the end.
     runtime.shutdown_background();
@@ -129,8 +133,8 @@ struct Ready {
     first: First,
     /// In process 0, if there is anything to write.
     writing: Option<Writing>,
-    /// A partition that is open already.
-    opened: Option<(u32, FileSource)>,
+    /// What is open of the source already.
+    opened: Opened,
 }
 
 /// Opens what this process needs; `None` when there is nothing to do, or the run was stopped meanwhile.
@@ -143,20 +147,20 @@ fn ready(
 ) -> anyhow::Result<Option<Ready>> {
     let is_first = pipeline.cluster.as_ref().is_none_or(|cluster| cluster.process == Some(0));
     if !is_first {
-        return Ok(Some(Ready { first: First::nothing(Vec::new()), writing: None, opened: None }));
+        return Ok(Some(Ready { first: First::nothing(Vec::new()), writing: None, opened: Opened::default() }));
     }
     let begin = || resume::begin(pipeline, options, stop, tally);
     Ok(match begin()? {
         Start::Now(beginning) => {
             let Beginning { partitions, opened, sinks, keeper, restored, told } = *beginning;
-            let (sink, writing) = writer::start(sinks, keeper, stop, gauges, tally);
+            let (sink, writing) = writer::start(sinks, keeper, opened.told.clone(), stop, gauges, tally);
             let first = First { sink: Box::new(sink), partitions, restored, told };
             Some(Ready { first, writing: Some(writing), opened })
         }
         Start::Ended { partitions, told } => {
             tell(&pipeline.secrets.hide(&told));
             // The other processes wait for this one, to hear that there is nothing to do.
-            let ready = || Ready { first: First::nothing(partitions), writing: None, opened: None };
+            let ready = || Ready { first: First::nothing(partitions), writing: None, opened: Opened::default() };
             pipeline.cluster.as_ref().map(|_| ready())
         }
         Start::Stopped => None,

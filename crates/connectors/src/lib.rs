@@ -24,6 +24,7 @@
 //! | files, stdin, stdout: JSON lines and CSV, plain or gzip | [`file::FileSource`] | [`file::FileSink`] | | always on |
 //! | HTTP services that answer with JSON | | | `http::HttpLookup` | `http` |
 //! | rows in memory, from a file or a pipeline | | | [`memory::MemoryLookup`] | always on |
+//! | Kafka | `kafka::KafkaSource` | `kafka::KafkaSink` | | `kafka` |
 //! | PostgreSQL | | `postgres::PostgresSink` | `postgres::PostgresLookup` | `postgres` |
 //! | Redis, single or cluster | | | `redis::RedisLookup` | `redis` |
 //! | SQLite | | `sqlite::SqliteSink`; `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
@@ -58,6 +59,8 @@ mod error;
 pub mod file;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 mod message;
 #[cfg(feature = "nats")]

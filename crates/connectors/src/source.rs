@@ -126,6 +126,12 @@ pub trait Acknowledge: Send + Sync {
         true
     }
 
+    /// What a partition is called that the host has given no name to. The default knows none.
+    fn name(&self, partition: u32) -> Option<String> {
+        let _ = partition;
+        None
+    }
+
     /// The sinks are about to commit everything before these positions. The default does nothing.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/inflight/src/clock.rs",
             "crates/timely/src/pipeline/deliver.rs", // when the next epoch may begin, by tokio's clock
             "crates/timely/src/cluster/",            // how long others may take
+            "crates/connectors/src/kafka/",          // the same
             "crates/cli/src/run.rs",                 // when it began
             "crates/cli/src/run/",                   // latencies, for the summary
             "crates/cli/src/progress.rs",            // rates, for people
@@ -21,7 +22,15 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/sim/src/recovery/hands.rs",      // where a worker begins
         ],
     ),
-    (&["thread::sleep", "thread::park"], &["crates/cli/src/progress.rs", "crates/timely/src/cluster/"]),
+    (
+        &["thread::sleep", "thread::park"],
+        &[
+            "crates/cli/src/progress.rs",
+            "crates/cli/src/run/intake.rs", // until the readers have left
+            "crates/connectors/src/kafka/", // until there is room, or the brokers answer again
+            "crates/timely/src/cluster/",
+        ],
+    ),
     (
         &["tokio::spawn", "spawn_blocking", "spawn_local", "thread::spawn", "thread::scope", "thread::Builder"],
         &[
@@ -36,7 +45,10 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/timely/src/cluster/",                // workers, heartbeats, callers
         ],
     ),
-    (&["rand::", "getrandom", "RandomState", "thread_rng"], &[]),
+    (
+        &["rand::", "getrandom", "RandomState", "thread_rng"],
+        &["crates/connectors/src/kafka/transaction.rs"], // a name that no other process has
+    ),
 ];
 
 /// Each place that asks for the time, starts a thread or throws dice without being allowed to.

@@ -9,20 +9,8 @@ use crate::fault::{Fault, listed, suggestion};
 use crate::yaml::{Node, Value};
 
 /// Words of the format that are planned. They are refused as such, so that nobody hunts for a typing error.
-const PLANNED: [&str; 12] = [
-    "exactly_once",
-    "grpc",
-    "jetstream",
-    "kafka",
-    "metrics",
-    "mysql",
-    "nats",
-    "parquet",
-    "s3",
-    "tests",
-    "time",
-    "watermark",
-];
+const PLANNED: [&str; 10] =
+    ["grpc", "jetstream", "metrics", "mysql", "nats", "parquet", "s3", "tests", "time", "watermark"];
 
 /// A key or word that is not known here: planned for later, or probably meant to be another one.
 pub(super) fn unknown_word(what: &str, word: &str, known: &[&str], at: Range<usize>) -> Fault {

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use inflight_connectors::file::{ColumnType, Compression, FileSinkConfig, FileSourceConfig, Format, MAX_LINE_BYTES};
+#[cfg(feature = "kafka")]
+use inflight_connectors::kafka::{KafkaSinkConfig, KafkaSourceConfig};
 use inflight_connectors::postgres::PostgresSinkConfig;
 use inflight_connectors::sqlite::SqliteSinkConfig;
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
+#[cfg(not(feature = "kafka"))]
+use super::not_built_in::{NoKafka as KafkaSinkConfig, NoKafka as KafkaSourceConfig};
 use crate::pipeline;
 
 /// Where records come from.
@@ -20,6 +24,8 @@ pub enum Source {
     File(FileSourceConfig),
     /// Standard input.
     Stdin(Stdin),
+    /// Topics of Kafka.
+    Kafka(KafkaSourceConfig),
 }
 
 /// Where records go.
@@ -35,6 +41,8 @@ pub enum Sink {
     Sqlite(SqliteSinkConfig),
     /// A table of a PostgreSQL database.
     Postgres(PostgresSinkConfig),
+    /// A topic of Kafka.
+    Kafka(KafkaSinkConfig),
 }
 
 /// Records from standard input.
@@ -86,6 +94,10 @@ impl Source {
     pub fn into_config(self) -> pipeline::Source {
         match self {
             Self::File(config) => pipeline::Source::File(config),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => pipeline::Source::Kafka(config),
+            #[cfg(not(feature = "kafka"))]
+            Self::Kafka(never) => match never {},
             Self::Stdin(stdin) => pipeline::Source::File(FileSourceConfig {
                 path: STANDARD.into(),
                 paths: Vec::new(),
@@ -107,6 +119,10 @@ impl Sink {
             Self::File(config) => pipeline::Sink::File(config),
             Self::Sqlite(config) => pipeline::Sink::Sqlite(config),
             Self::Postgres(config) => pipeline::Sink::Postgres(config),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => pipeline::Sink::Kafka(config),
+            #[cfg(not(feature = "kafka"))]
+            Self::Kafka(never) => match never {},
             Self::Stdout(stdout) => pipeline::Sink::File(FileSinkConfig {
                 path: STANDARD.into(),
                 format: stdout.format,

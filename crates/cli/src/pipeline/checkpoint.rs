@@ -68,7 +68,7 @@ impl Pipeline {
     /// # Errors
     /// The source cannot be read again, or the folder is not for checkpoints alone.
     pub fn check_recovery(&self) -> Result<(), NoRecovery> {
-        let Some(checkpoint) = &self.checkpoint else { return Ok(()) };
+        let Some(checkpoint) = &self.checkpoint else { return self.check_memory() };
         if self.source.is_standard() {
             let message = "standard input cannot be read again, so a run cannot go on after a crash".to_owned();
             return Err(NoRecovery { message, remedy: "read a file, or leave `checkpoint` out" });
@@ -89,6 +89,49 @@ impl Pipeline {
         let (dir, path) = (checkpoint.dir.display(), path.display());
         let message = format!("the folder {dir} cannot be for checkpoints: {what} is {path}");
         Err(NoRecovery { message, remedy: "checkpoints need a folder that holds nothing else" })
+    }
+
+    /// Without checkpoints: what the source remembers by itself, if it does, has to be enough.
+    fn check_memory(&self) -> Result<(), NoRecovery> {
+        let sinks = || [Some(&self.sink), self.dead_letter.as_ref()].into_iter().flatten();
+        let refused = |message: &str, remedy| Err(NoRecovery { message: message.to_owned(), remedy });
+        if !self.is_remembered() {
+            #[cfg(feature = "kafka")]
+            if sinks().any(|sink| matches!(sink, super::Sink::Kafka(config) if config.exactly_once)) {
+                let message = "`exactly_once` needs something that remembers how far the run had come";
+                return refused(message, "add a `checkpoint`, or read with a `group` of the same brokers");
+            }
+            return Ok(());
+        }
+        if self.source.is_bounded() {
+            return refused("`until` is for a run of its own, and a `group` shares its topics", "add a `checkpoint`");
+        }
+        if sinks().any(|sink| sink.guarantee() == super::Guarantee::File) {
+            let message = "each run would write the file anew, and what the `group` has read before comes no more";
+            return refused(message, "add a `checkpoint`, or write to something that grows");
+        }
+        #[cfg(feature = "kafka")]
+        if let Some(message) = self.cannot_commit_offsets() {
+            return refused(message, "leave `exactly_once` out there, or add a `checkpoint`");
+        }
+        Ok(())
+    }
+
+    /// Why the transactions of the sinks cannot have the offsets of the source's group.
+    #[cfg(feature = "kafka")]
+    fn cannot_commit_offsets(&self) -> Option<&'static str> {
+        use super::{Sink, Source};
+        let Source::Kafka(source) = &self.source else { return None };
+        let transacts = |sink: &Sink| matches!(sink, Sink::Kafka(config) if config.exactly_once);
+        match (&self.sink, &self.dead_letter) {
+            (Sink::Kafka(sink), _) if sink.exactly_once && sink.server.brokers != source.server.brokers => {
+                Some("the sink has other brokers than the `group`, so one transaction cannot hold both")
+            }
+            (sink, Some(dead_letter)) if transacts(dead_letter) && !dead_letter.shares_transactions_with(sink) => {
+                Some("dead letters can be in a transaction only together with the records")
+            }
+            _ => None,
+        }
     }
 
     /// All that the pipeline reads and writes, with what it is.

@@ -93,6 +93,9 @@ impl Pipeline {
             Some(_) if self.source.is_standard() => {
                 Err("several processes cannot read standard input together; read files")
             }
+            Some(_) if self.is_remembered() => Err(
+                "a `group` shares the work by itself: start the program as often as you like, or add a `checkpoint`",
+            ),
             _ => Ok(()),
         }
     }

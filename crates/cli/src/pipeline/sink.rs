@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use inflight_connectors::Error;
 use inflight_connectors::file::FileSinkConfig;
+#[cfg(feature = "kafka")]
+use inflight_connectors::kafka::{KafkaSink, KafkaSinkConfig};
 use inflight_connectors::postgres::{PostgresSink, PostgresSinkConfig};
 use inflight_connectors::sqlite::{SqliteSink, SqliteSinkConfig};
 
+use super::Pipeline;
 use crate::file::STANDARD;
 
 /// Where records go.
@@ -20,6 +23,9 @@ pub enum Sink {
     Sqlite(SqliteSinkConfig),
     /// A table of a PostgreSQL database.
     Postgres(PostgresSinkConfig),
+    /// A topic of Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaSinkConfig),
 }
 
 impl Sink {
@@ -32,6 +38,8 @@ impl Sink {
             Self::File(config) => config.check(),
             Self::Sqlite(config) => config.check(),
             Self::Postgres(config) => config.check(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.check(),
         }
     }
 
@@ -44,6 +52,8 @@ impl Sink {
             Self::File(config) => config.check_connect(),
             Self::Sqlite(config) => SqliteSink::check_connect(config),
             Self::Postgres(config) => PostgresSink::check_connect(config),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => KafkaSink::check_connect(config),
         }
     }
 
@@ -53,6 +63,8 @@ impl Sink {
             Self::File(_) => "file",
             Self::Sqlite(_) => "sqlite",
             Self::Postgres(_) => "postgres",
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => "kafka",
         }
     }
 
@@ -62,6 +74,8 @@ impl Sink {
             Self::File(config) => Some(&config.path),
             Self::Sqlite(config) => Some(&config.database),
             Self::Postgres(_) => None,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => None,
         }
     }
 
@@ -71,37 +85,54 @@ impl Sink {
             Self::File(config) => Some(&mut config.path),
             Self::Sqlite(config) => Some(&mut config.database),
             Self::Postgres(config) => config.server.sslrootcert.as_mut(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => None,
         }
     }
 
-    /// Whether both write to the same file or table.
+    /// Whether both write to the same file, table or topic.
     pub fn has_place_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Postgres(own), Self::Postgres(other)) => own.server == other.server && own.table == other.table,
+            #[cfg(feature = "kafka")]
+            (Self::Kafka(own), Self::Kafka(other)) => {
+                own.server.brokers == other.server.brokers && own.topic == other.topic
+            }
             _ => self.path().is_some() && self.path() == other.path() && self.table() == other.table(),
         }
     }
 
     /// Whether its own transaction decides which epoch counts.
     pub const fn decides(&self) -> bool {
-        matches!(self, Self::Sqlite(_) | Self::Postgres(_))
+        match self {
+            Self::File(_) => false,
+            Self::Sqlite(_) | Self::Postgres(_) => true,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.exactly_once,
+        }
     }
 
-    /// Whether both are tables of one database, so that one transaction can hold what is written to both.
+    /// Whether both are tables of one database, or topics of the same brokers, so that one transaction can hold what is written to both.
     pub fn shares_transactions_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Sqlite(own), Self::Sqlite(other)) => own.database == other.database,
             (Self::Postgres(own), Self::Postgres(other)) => own.server == other.server,
+            #[cfg(feature = "kafka")]
+            (Self::Kafka(own), Self::Kafka(other)) => {
+                own.exactly_once && other.exactly_once && own.server == other.server
+            }
             _ => false,
         }
     }
 
-    /// The table, if it is one.
+    /// The table or the topic, if it is one.
     pub fn table(&self) -> Option<&str> {
         match self {
             Self::File(_) => None,
             Self::Sqlite(config) => Some(&config.table),
             Self::Postgres(config) => Some(&config.table),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => Some(&config.topic),
         }
     }
 
@@ -109,6 +140,10 @@ impl Sink {
     pub fn guarantee(&self) -> Guarantee {
         match self {
             Self::Sqlite(_) | Self::Postgres(_) => Guarantee::Database,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) if config.exactly_once => Guarantee::Transaction,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => Guarantee::Messages,
             Self::File(config) => match std::fs::metadata(&config.path) {
                 _ if config.path == Path::new(STANDARD) => Guarantee::Standard,
                 Ok(there) if !there.is_file() && !there.is_dir() => Guarantee::Stream,
@@ -129,6 +164,26 @@ pub enum Guarantee {
     Standard,
     /// At least once.
     Stream,
+    /// Exactly once.
+    Transaction,
+    /// At least once.
+    Messages,
+    /// Exactly once.
+    Offsets,
+    /// At least once.
+    Remembered,
+}
+
+impl Pipeline {
+    /// What one of its sinks holds after crashes, and why; none when nothing remembers how far the pipeline had come.
+    pub fn guarantee(&self, sink: &Sink) -> Option<Guarantee> {
+        match sink {
+            #[cfg(feature = "kafka")]
+            Sink::Kafka(config) if self.is_remembered() && config.exactly_once => Some(Guarantee::Offsets),
+            _ if self.is_remembered() => Some(Guarantee::Remembered),
+            _ => self.checkpoint.is_some().then(|| sink.guarantee()),
+        }
+    }
 }
 
 impl fmt::Display for Guarantee {
@@ -138,6 +193,22 @@ impl fmt::Display for Guarantee {
             Self::Database => "exactly once: the rows of an epoch and its number are one transaction",
             Self::Standard => {
                 "at least once: what was written cannot be taken back, so after a crash some of it comes again"
+            }
+            Self::Transaction => {
+                "exactly once, for those who read what is committed: the records of an epoch and its number are one \
+                 transaction"
+            }
+            Self::Messages => {
+                "at least once: what was sent cannot be taken back, so after a crash some of it comes again \
+                 (`exactly_once: true` makes each epoch a transaction)"
+            }
+            Self::Offsets => {
+                "exactly once, for those who read what is committed: the records of an epoch and the offsets of the \
+                 group are one transaction"
+            }
+            Self::Remembered => {
+                "at least once: the source is told what was read when it is written, so after a crash some of it comes \
+                 again"
             }
             Self::Stream => {
                 "at least once: it is no file, so what was written cannot be taken back, and comes again after a crash"

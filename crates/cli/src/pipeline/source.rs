@@ -1,10 +1,14 @@
 //! Where records come from, as needed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use inflight_connectors::Error;
 use inflight_connectors::file::{FileSourceConfig, Format};
+#[cfg(feature = "kafka")]
+use inflight_connectors::kafka::{KafkaSourceConfig, OnMalformed};
 
+use super::Pipeline;
 use crate::file::STANDARD;
 
 /// Where records come from.
@@ -13,6 +17,9 @@ use crate::file::STANDARD;
 pub enum Source {
     /// Files; the path `-` is standard input.
     File(FileSourceConfig),
+    /// Topics of Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaSourceConfig),
 }
 
 impl Source {
@@ -23,6 +30,8 @@ impl Source {
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Self::File(config) => config.check(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.check(),
         }
     }
 
@@ -33,6 +42,8 @@ impl Source {
     pub fn check_connect(&self) -> Result<(), Error> {
         match self {
             Self::File(config) => config.check_connect(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => inflight_connectors::kafka::partitions(config).map(drop),
         }
     }
 
@@ -40,13 +51,17 @@ impl Source {
     pub const fn system(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => "kafka",
         }
     }
 
-    /// What it is called in messages: the path of a file.
+    /// What it is called in messages: the path of a file, a topic.
     pub fn name(&self) -> String {
         match self {
             Self::File(config) => config.path.display().to_string(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.topics().join(", "),
         }
     }
 
@@ -54,6 +69,8 @@ impl Source {
     pub fn is_standard(&self) -> bool {
         match self {
             Self::File(config) => config.path == Path::new(STANDARD),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => false,
         }
     }
 
@@ -61,6 +78,46 @@ impl Source {
     pub fn has_header(&self) -> bool {
         match self {
             Self::File(config) => matches!(config.format(), Ok(Format::Csv)),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => false,
+        }
+    }
+
+    /// Messages come, of several partitions at a time.
+    pub const fn has_messages(&self) -> bool {
+        match self {
+            Self::File(_) => false,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => true,
+        }
+    }
+
+    /// What is no record goes to the dead letters, instead of ending the run.
+    pub fn buries_malformed(&self) -> bool {
+        match self {
+            Self::File(_) => false,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.on_malformed == OnMalformed::DeadLetter,
+        }
+    }
+
+    /// It ends although more may come.
+    pub const fn is_bounded(&self) -> bool {
+        match self {
+            Self::File(_) => false,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => config.until.is_some(),
+        }
+    }
+
+    /// How often a source is told what counts that can remember it by itself.
+    pub const fn remembers(&self) -> Option<Duration> {
+        match self {
+            Self::File(_) => None,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) if config.group.is_some() => Some(config.commit_every),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => None,
         }
     }
 
@@ -68,6 +125,8 @@ impl Source {
     pub fn paths(&self) -> Vec<&Path> {
         match self {
             Self::File(config) => config.paths.iter().chain([&config.path]).map(PathBuf::as_path).collect(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => Vec::new(),
         }
     }
 
@@ -79,6 +138,15 @@ impl Source {
                 true => vec![&mut config.path],
                 false => config.paths.iter_mut().collect(),
             },
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => Vec::new(),
         }
+    }
+}
+
+impl Pipeline {
+    /// Whether the source itself remembers how far it was read: it can, and there are no checkpoints.
+    pub fn is_remembered(&self) -> bool {
+        self.checkpoint.is_none() && self.source.remembers().is_some()
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use inflight::{Cause, Clock};
-use inflight_connectors::{Error, Record};
+use inflight_connectors::{Error, Malformed, Record};
 use inflight_timely::checkpoint::rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -159,6 +159,28 @@ fn untyped(value: Value) -> Value {
         Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
         other => other,
     }
+}
+
+/// The letter of a message that is no record.
+pub(super) fn malformed(number: u64, read_at: u64, malformed: Malformed) -> Record {
+    let fields = [
+        (SOURCE, Value::Null),
+        ("record_number", json!(number)),
+        ("read_at", json!(rfc3339(Duration::from_millis(read_at)))),
+        ("failed_at", json!(rfc3339(since_1970_now()))),
+        ("step", json!("source")),
+        ("key", json!({})),
+        ("failure", json!("malformed")),
+        ("error", json!(malformed.error.to_string())),
+        ("attempts", json!(0)),
+        ("elapsed_ms", json!(0)),
+        ("replays", json!(0)),
+        ("attempts_in_all", json!(0)),
+        ("before", json!([])),
+        ("found", json!({})),
+        ("record", Value::Object(malformed.original)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The letter as it is written: with the name of the source that its record came from, unless it has one.

@@ -55,6 +55,8 @@ pub(super) fn partitions(
 ) -> Result<Vec<Partition>, Error> {
     let there: Vec<String> = match source {
         Source::File(config) => config.partitions()?.iter().map(|path| name(path, folder)).collect(),
+        #[cfg(feature = "kafka")]
+        Source::Kafka(config) => inflight_connectors::kafka::partitions(config)?,
     };
     // Without a position it has not been begun.
     let position = |name: &String, at: &String| match Reached::read(at) {

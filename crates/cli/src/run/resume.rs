@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inflight_connectors::Epochs;
-use inflight_connectors::file::FileSource;
 use inflight_timely::checkpoint::{Checkpoint, Folder, Mark, Store, forget, recorded, since_1970};
 use inflight_timely::pipeline::{Id, Partition, Restored, Row as _};
 
@@ -14,14 +13,15 @@ use super::RunOptions;
 use super::keeper::{COUNTS, Keeper, OUTPUT, now, read, since_1970_now};
 use super::partitions::{Reached, partitions};
 use super::row::Row;
+use super::source::{self, Opened};
 use super::stop::Stop;
 use super::tally::Tally;
-use super::writer::{DEAD_LETTERS, Opened, RECORDS, Sinks, States};
-use super::{opening, reader, writer};
+use super::writer::{DEAD_LETTERS, OpenedSink, RECORDS, Sinks, States};
+use super::{opening, writer};
 use crate::args::Accept;
 use crate::compatible::{Changes, Shape};
 use crate::file::Replay;
-use crate::pipeline::{Pipeline, Sink, Source};
+use crate::pipeline::{Pipeline, Sink};
 use crate::summary::{grouped, short};
 use crate::tell::tell;
 
@@ -38,8 +38,8 @@ pub(super) enum Start {
 /// What a run begins with.
 pub(super) struct Beginning {
     pub(super) partitions: Vec<Partition>,
-    /// The first of them that is to be read.
-    pub(super) opened: Option<(u32, FileSource)>,
+    /// What is open of the source.
+    pub(super) opened: Opened,
     pub(super) sinks: Sinks,
     /// For runs with checkpoints.
     pub(super) keeper: Option<Keeper>,
@@ -71,7 +71,11 @@ pub(super) fn begin(
     tally: &Arc<Tally>,
 ) -> anyhow::Result<Start> {
     let Some(settings) = &pipeline.checkpoint else {
-        let partitions = partitions(&pipeline.source, &pipeline.folder, &[], false)?;
+        // Those of a group come and go.
+        let partitions = match pipeline.is_remembered() {
+            true => Vec::new(),
+            false => partitions(&pipeline.source, &pipeline.folder, &[], false)?,
+        };
         return open_all(pipeline, stop, partitions, States::default(), Vec::new(), None);
     };
     let shape = Shape::of(pipeline)?;
@@ -145,7 +149,7 @@ fn open_deciding(
     output: &str,
     generation: u64,
     stop: &Stop,
-) -> anyhow::Result<Option<Vec<Opened>>> {
+) -> anyhow::Result<Option<Vec<OpenedSink>>> {
     let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
     if !records.decides() && !dead_letters.as_ref().is_some_and(Sink::decides) {
         return Ok(Some(Vec::new()));
@@ -179,20 +183,19 @@ fn open_all(
     stop: &Stop,
     partitions: Vec<Partition>,
     states: States,
-    opened_sinks: Vec<Opened>,
+    #[cfg_attr(not(feature = "kafka"), allow(unused_mut))] mut opened_sinks: Vec<OpenedSink>,
     recovered: Option<Recovered>,
 ) -> anyhow::Result<Start> {
-    let is_open = |partition: &&Partition| {
-        let reached = partition.position.as_deref().and_then(|at| Reached::read(at).ok());
-        !reached.is_some_and(|reached| reached.is_done())
-    };
-    let mut opened = None;
-    if let Some(first) = partitions.iter().find(is_open).cloned() {
-        let Source::File(config) = pipeline.source.clone();
-        let (folder, index) = (pipeline.folder.clone(), first.index);
-        let open = move || reader::open(&config, &folder, &first);
-        let Some(source) = opening::open(stop, open)? else { return Ok(Start::Stopped) };
-        opened = Some((index, source));
+    let Some(opened) = source::open(pipeline, &partitions, stop)? else { return Ok(Start::Stopped) };
+    #[cfg(feature = "kafka")]
+    if let Some(group) = &opened.group {
+        let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
+        let group = Arc::clone(group);
+        let open = move || writer::open_with_group(&records, dead_letters.as_ref(), &group);
+        let Some(sinks) = opening::open(stop, move || open().map_err(|error| error.to_string()))? else {
+            return Ok(Start::Stopped);
+        };
+        opened_sinks = sinks;
     }
     let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
     let sources = partitions.iter().map(|partition| partition.name.clone()).collect();

@@ -14,8 +14,8 @@ use inflight_timely::cluster::{Layout, execute};
 use inflight_timely::pipeline::{self, Cut, Ended, Partition, Readers, Recovery, Restored, Sink, install};
 use tokio::runtime::Handle;
 
+use super::intake::Reading;
 use super::lookup::Error;
-use super::reader::Reading;
 use super::row::Row;
 use super::steps::{are_ordered, credits, stages};
 use super::stop::Stop;
@@ -141,22 +141,27 @@ impl Workers<'_> {
         &self,
         first: Option<First>,
     ) -> pipeline::Pipeline<Row, super::lookup::Lookup, inflight::Batched> {
+        let is_first = first.is_some();
         let First { sink, partitions, restored, .. } = first.unwrap_or_else(|| First::nothing(Vec::new()));
         let reading = Arc::clone(&self.reading);
         pipeline::Pipeline {
             credits: credits(&self.pipeline.steps),
-            source: Box::new(move |waker| Box::new(reading.source(waker))),
+            source: Box::new(move |waker| Box::new(reading.source(waker, is_first))),
             stages: stages(self.pipeline, self.stop, self.tally),
             sink,
             ordered: are_ordered(&self.pipeline.steps),
             partitions,
-            readers: Readers::All,
-            recovery: self.pipeline.checkpoint.as_ref().map(|settings| Recovery {
-                every: settings.every,
-                carry: true,
-                restored,
-            }),
+            readers: if self.pipeline.is_remembered() { Readers::First } else { Readers::All },
+            recovery: self.recovery(restored),
         }
+    }
+
+    /// With checkpoints, what is held is kept in them. A source that remembers by itself knows positions and nothing else.
+    fn recovery(&self, restored: Option<Restored<Row>>) -> Option<Recovery<Row>> {
+        let checkpoint = self.pipeline.checkpoint.as_ref().map(|settings| (settings.every, true));
+        let remembered = self.pipeline.source.remembers().map(|every| (every, false));
+        let (every, carry) = checkpoint.or(remembered)?;
+        Some(Recovery { every, carry, restored })
     }
 
     fn look(&self, worker: usize, monitors: &[Monitor<Error>]) -> ControlFlow<()> {

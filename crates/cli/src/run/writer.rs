@@ -14,13 +14,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use inflight_connectors::file::{FileSink, FileSinkConfig};
+#[cfg(feature = "kafka")]
+use inflight_connectors::kafka::{Group, KafkaSink};
 use inflight_connectors::postgres::PostgresSink;
 use inflight_connectors::sqlite::SqliteSink;
-use inflight_connectors::{Epochs, Error, Sink};
+use inflight_connectors::{Acknowledge, Epochs, Error, Position, Sink};
 use inflight_timely::pipeline::{self, Cut};
 
 use super::keeper::Keeper;
 use super::letter::addressed;
+use super::partitions::Reached;
 use super::row::{Fate, Row};
 use super::stop::Stop;
 use super::tally::Tally;
@@ -53,7 +56,7 @@ pub(super) struct Sinks {
 }
 
 /// A sink that was opened before the others, with its key in the pipeline file.
-pub(super) type Opened = (&'static str, Box<dyn Sink>);
+pub(super) type OpenedSink = (&'static str, Box<dyn Sink>);
 
 /// Opens the sink of a pipeline, and that for its dead letters. Those with a state go on there, the others begin anew. In a
 /// replay of `letters` files begin behind what is in them, but for those letters: what fails again takes their place.
@@ -62,7 +65,7 @@ pub(super) fn open(
     dead_letters: Option<&config::Sink>,
     states: &States,
     sources: Vec<String>,
-    mut opened: Vec<Opened>,
+    mut opened: Vec<OpenedSink>,
     letters: Option<&Path>,
 ) -> Result<Sinks, Error> {
     if let (true, Some(dead_letters)) = (opened.is_empty(), dead_letters) {
@@ -113,6 +116,10 @@ pub(super) fn open_sink(
         (config::Sink::Sqlite(config), _, Some(epochs)) => Box::new(SqliteSink::open_with_epochs(config, epochs)?),
         (config::Sink::Postgres(config), _, None) => Box::new(PostgresSink::open(config)?),
         (config::Sink::Postgres(config), _, Some(epochs)) => Box::new(PostgresSink::open_with_epochs(config, epochs)?),
+        #[cfg(feature = "kafka")]
+        (config::Sink::Kafka(config), _, None) => Box::new(KafkaSink::open(config)?),
+        #[cfg(feature = "kafka")]
+        (config::Sink::Kafka(config), _, Some(epochs)) => Box::new(KafkaSink::open_with_epochs(config, epochs)?),
     })
 }
 
@@ -122,7 +129,7 @@ pub(super) fn open_together(
     records: &config::Sink,
     dead_letters: &config::Sink,
     epochs: Option<Epochs>,
-) -> Result<Vec<Opened>, Error> {
+) -> Result<Vec<OpenedSink>, Error> {
     if !records.shares_transactions_with(dead_letters) {
         return Ok(Vec::new());
     }
@@ -140,16 +147,46 @@ pub(super) fn open_together(
             let dead_letters = records.beside(dead_letters)?;
             [Box::new(records), Box::new(dead_letters)]
         }
+        #[cfg(feature = "kafka")]
+        (config::Sink::Kafka(records), config::Sink::Kafka(dead_letters), Some(epochs)) => {
+            let records = KafkaSink::open_with_epochs(records, epochs)?;
+            let dead_letters = records.beside(dead_letters)?;
+            [Box::new(records), Box::new(dead_letters)]
+        }
         // Without epochs each may have a connection of its own.
         _ => return Ok(Vec::new()),
     };
     Ok([RECORDS, DEAD_LETTERS].into_iter().zip(both).collect())
 }
 
+/// Opens the sinks whose transactions hold the offsets of a group; nothing if there are none.
+#[cfg(feature = "kafka")]
+pub(super) fn open_with_group(
+    records: &config::Sink,
+    dead_letters: Option<&config::Sink>,
+    group: &Arc<Group>,
+) -> Result<Vec<OpenedSink>, Error> {
+    let config::Sink::Kafka(config) = records else { return Ok(Vec::new()) };
+    if !config.exactly_once {
+        return Ok(Vec::new());
+    }
+    let sink = KafkaSink::open_with_group(config, Arc::clone(group))?;
+    let beside = match dead_letters {
+        Some(dead_letters @ config::Sink::Kafka(config)) if dead_letters.shares_transactions_with(records) => {
+            Some(sink.beside(config)?)
+        }
+        _ => None,
+    };
+    let boxed = |sink| Box::new(sink) as Box<dyn Sink>;
+    let beside = beside.map(|beside| (DEAD_LETTERS, boxed(beside)));
+    Ok([(RECORDS, boxed(sink))].into_iter().chain(beside).collect())
+}
+
 /// Starts a thread that writes, once the sink is started, and what hands it the dataflow's batches.
 pub(super) fn start(
     sinks: Sinks,
     keeper: Option<Keeper>,
+    told: Option<Arc<dyn Acknowledge>>,
     stop: &Arc<Stop>,
     gauges: &Arc<Gauges>,
     tally: &Arc<Tally>,
@@ -169,6 +206,7 @@ pub(super) fn start(
             sources,
             records_first,
             keeper,
+            told,
             gauges,
             tally: thread_tally,
             shared: thread_shared,
@@ -260,6 +298,8 @@ struct Outputs {
     /// The letters that are replayed go last, when what came of them is safe.
     records_first: bool,
     keeper: Option<Keeper>,
+    /// The source, if it wants to know what counts.
+    told: Option<Arc<dyn Acknowledge>>,
     gauges: Arc<Gauges>,
     tally: Arc<Tally>,
     shared: Arc<Shared>,
@@ -304,8 +344,10 @@ impl Outputs {
                 self.tally.wrote();
             }
             Fate::Dead(letter) => {
-                let source = self.sources.get(row.partition as usize).map(String::as_str);
-                self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.write(&addressed(letter, source)))?;
+                let known = self.told.as_ref().and_then(|told| told.name(row.partition));
+                let source = known.as_ref().or_else(|| self.sources.get(row.partition as usize));
+                let letter = addressed(letter, source.map(String::as_str));
+                self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.write(&letter))?;
                 self.tally.dead_lettered();
             }
             Fate::Dropped => self.tally.dropped(),
@@ -315,20 +357,29 @@ impl Outputs {
 
     /// Ends an epoch; whether it was the last, and nothing is left to read.
     fn keep(&mut self, cut: Cut) -> Result<bool, String> {
-        let Some(keeper) = &mut self.keeper else { return Ok(false) };
         let (epoch, last) = (cut.epoch, cut.last);
+        let read = positions(&cut)?;
         let mut states = States::new();
         let mut sinks = vec![(RECORDS, &mut self.records)];
         sinks.extend(self.dead_letters.as_mut().map(|sink| (DEAD_LETTERS, sink)));
         for (name, sink) in &mut sinks {
             states.insert((*name).to_owned(), sink.prepare(epoch).map_err(|error| error.to_string())?);
         }
-        let read = keeper.keep(cut, states)?;
+        let all_read = match &mut self.keeper {
+            Some(keeper) => keeper.keep(cut, states)?.all,
+            None => false,
+        };
+        if let Some(told) = &self.told {
+            told.prepare(&read).map_err(|error| error.to_string())?;
+        }
         for (_, sink) in &mut sinks {
             sink.commit(epoch).map_err(|error| error.to_string())?;
         }
+        if let Some(told) = &self.told {
+            told.acknowledge(&read).map_err(|error| error.to_string())?;
+        }
         self.shared.completed.store(epoch, Ordering::Release);
-        Ok(last && read.all)
+        Ok(last && all_read)
     }
 
     fn flush(&mut self) -> Result<(), String> {
@@ -347,6 +398,12 @@ impl Outputs {
         finished.map_err(|error| error.to_string())?;
         self.keeper.map_or(Ok(()), |mut keeper| keeper.complete())
     }
+}
+
+/// Where the partitions stood at the end of an epoch, by index.
+fn positions(cut: &Cut) -> Result<Vec<(u32, Position)>, String> {
+    let position = |at: &pipeline::Position| Ok((at.partition, Reached::read(&at.at)?.position));
+    cut.positions.iter().map(position).collect()
 }
 
 /// The thread: it ends when the dataflow has, and it is known whether the output is complete; or at the first error.
@@ -438,6 +495,7 @@ mod tests {
             sources: Vec::new(),
             records_first: false,
             keeper: None,
+            told: None,
             gauges,
             tally,
             shared: shared(),

@@ -76,15 +76,15 @@ error: unknown key `capcity`
 fn keys_that_do_not_work_yet_are_refused_as_such() {
     let shown = errors(&with_keys("    grpc: { url: x }\n"));
     assert!(shown.starts_with("error: `grpc` is not supported yet\n --> p.yaml:6:5\n"), "{shown}");
-    let shown = errors(&SEVEN_LINES.replace("file: { path: orders.jsonl }", "kafka: { topic: orders }"));
+    let shown = errors(&SEVEN_LINES.replace("file: { path: orders.jsonl }", "mysql: { topic: orders }"));
     assert_eq!(
         shown,
         "\
-error: `kafka` is not supported yet
+error: `mysql` is not supported yet
  --> p.yaml:1:11
   |
-1 | source: { kafka: { topic: orders } }
-  |           ^^^^^ known here: file, stdin
+1 | source: { mysql: { topic: orders } }
+  |           ^^^^^ known here: file, stdin, kafka
 "
     );
     for key in ["mysql: { url: x }", "grpc: {}"] {
@@ -360,9 +360,23 @@ fn several_files_are_all_checked() {
 
 #[test]
 fn the_examples_are_right() {
-    for (name, expected) in [("flights", "4 look-ups in 1 stage"), ("redis", "3 look-ups in 3 stages")] {
+    for (name, expected) in
+        [("flights", "4 look-ups in 1 stage"), ("redis", "3 look-ups in 3 stages"), ("kafka", "1 look-up in 1 stage")]
+    {
+        if name == "kafka" && !cfg!(feature = "kafka") {
+            continue;
+        }
         let example = format!("{}/../../examples/{name}/pipeline.yaml", env!("CARGO_MANIFEST_DIR"));
         let ran = Workspace::new().run(&["check", &example]);
         assert_eq!((ran.code, ran.stdout), (0, format!("{example}: right ({expected})\n")));
     }
+}
+
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_system_that_is_not_built_in_is_told_with_the_way_to_get_it() {
+    let text = SEVEN_LINES.replace("stdout: { format: json_lines }", "kafka: { brokers: 'a:1', topic: t }");
+    let ran = Workspace::with(&text).run(&["check", "p.yaml"]);
+    assert_eq!(ran.code, 78);
+    assert!(ran.stderr.contains("cargo install inflight-cli --features kafka"), "{ran:?}");
 }

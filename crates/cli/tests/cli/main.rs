@@ -13,6 +13,8 @@ mod explain;
 mod faults;
 mod flights;
 mod http;
+#[cfg(all(feature = "kafka", target_os = "linux"))]
+mod kafka;
 mod layers;
 mod memory;
 mod mutations;

@@ -167,6 +167,12 @@ impl Running {
         });
     }
 
+    /// Whether it has ended by itself.
+    #[cfg(all(feature = "kafka", target_os = "linux"))]
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end; its input stays as it is. A code of -1 is an end by a signal.
     pub(crate) fn end(mut self) -> Ran {
         let start = Instant::now();
