@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use inflight::Order;
+use inflight::{Concurrency, Destination, DestinationOptions, Order};
 
 use crate::calls::{Answer, ready, yields_once};
 use crate::core_queue;
@@ -36,6 +36,19 @@ where
             };
             grid.add(&row, column, sized(effort.work, run));
         }
+    }
+    for order in [Order::Unordered, Order::Ordered] {
+        let row = format!("inflight {order:?}, deadline, destination");
+        let place = place.clone();
+        let run = move |records| {
+            let with_destination = move || {
+                let destination = Destination::new(DestinationOptions::new(Concurrency::Fixed(capacity)));
+                let destination = destination.unwrap_or_else(|error| unreachable!("the options are sound: {error}"));
+                operator(order, options(capacity, true).destination(destination), function)
+            };
+            place.count(with_destination, warm_up, records)
+        };
+        grid.add(&row, column, sized(effort.work, run));
     }
     for order in [Order::Unordered, Order::Ordered] {
         let row = format!("... its queue alone, {order:?}, deadline");

@@ -34,6 +34,7 @@
 //! | `coverage` | which fault met which situation |
 //! | `search` | many seeds on all cores |
 //! | `disk` | a folder for checkpoints that crashes, fills up and rots |
+//! | `shared` | operators that share a destination, and a server with an outage |
 //! | `closed_loop` | one limit on calls, and servers of six shapes |
 //! | [`recovery`] | pipelines on several workers, and what becomes of them when the power goes |
 #![forbid(unsafe_code)]
@@ -49,6 +50,7 @@ mod rng;
 mod scenario;
 mod search;
 mod service;
+mod shared;
 mod trace;
 mod world;
 
@@ -61,6 +63,7 @@ pub use reference::Reference;
 pub use rng::Rng;
 pub use scenario::{Arrival, Element, Finish, Scenario};
 pub use search::{Failure, Search, search};
+pub use shared::{Outage, Seconds, Shared, SharedMutant, shared};
 pub use trace::Trace;
 pub use world::{Report, run, run_scenario};
 

@@ -1,3 +1,4 @@
 //! What operators that share a destination make of servers of all kinds, in virtual time.
 
 mod auto;
+mod outage;

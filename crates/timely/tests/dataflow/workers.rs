@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use inflight::{Abandoned, Options};
+use inflight::{Abandoned, Concurrency, Destination, DestinationOptions, Options};
 use inflight_timely::AsyncWait;
 use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 
@@ -74,4 +74,43 @@ fn a_key_meets_one_worker() {
             assert!(of_key.iter().all(|(at, _)| *at == of_key[0].0), "on one worker");
         }
     }
+}
+
+/// Workers that share a destination sleep until the other's call has ended: one is on the wire at a time, and both come to their end.
+#[test]
+fn workers_share_a_destination() {
+    const PER_WORKER: u64 = 200;
+    let runtime = runtime();
+    let handle = runtime.handle().clone();
+    let destination = Destination::new(DestinationOptions::new(Concurrency::Fixed(1))).unwrap();
+    let everybody = Arc::new(Crowd::default());
+    let (crowd, shared) = (Arc::clone(&everybody), destination.clone());
+    let guards = timely::execute(timely::Config::process(WORKERS), move |worker| {
+        let (crowd, options) = (Arc::clone(&crowd), Options::new().destination(shared.clone()));
+        let call = move |number: u64| {
+            let crowd = Arc::clone(&crowd);
+            async move {
+                crowd.enter();
+                let result: Result<_, Abandoned> = by_timer(number).await;
+                crowd.leave();
+                result
+            }
+        };
+        let mut input = worker.dataflow::<u64, _, _>(|scope| {
+            let (input, records) = scope.new_input::<Vec<u64>>();
+            records.ordered_wait(&handle, call, options).results.inspect(|done| assert!(done.result.is_ok()));
+            input
+        });
+        (0..PER_WORKER).for_each(|number| input.send(number));
+        input.close();
+        while worker.has_dataflows() {
+            worker.step_or_park(None);
+        }
+    });
+    for guard in guards.unwrap().join() {
+        guard.unwrap();
+    }
+    assert_eq!(everybody.most(), 1);
+    let stats = destination.gauge();
+    assert_eq!((stats.calls, stats.on_wire), (2 * PER_WORKER, 0));
 }
