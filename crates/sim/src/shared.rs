@@ -391,7 +391,8 @@ impl World<'_> {
         let earned = (self.answered - answered) as f64 * f64::from(budget.per_mille) / 1000.0;
         self.tokens = (self.tokens + given + earned).min(f64::from(budget.reserve)) - (self.paid - paid) as f64;
         self.accounted = (self.now, self.answered, self.paid);
-        ensure!(self.tokens > -1.0, "retries <= budget", "{} tokens at {} ms", self.tokens, self.now / 1_000_000);
+        let in_debt = self.tokens <= -1.0;
+        ensure!(!in_debt, "retries <= budget", "{} tokens at {} ms", self.tokens, self.now / 1_000_000);
         Ok(())
     }
 
@@ -405,7 +406,8 @@ impl World<'_> {
             let span = (end - self.starts[first]) as f64 / 1e9 + 0.001;
             let most = f64::from(rate.burst) + span * f64::from(rate.per_second);
             let calls = last - first + 1;
-            ensure!(calls as f64 <= most + 1e-6, "the rate holds in any second", "{calls} calls in {span} s");
+            let too_many = calls as f64 > most + 1e-6;
+            ensure!(!too_many, "the rate holds in any second", "{calls} calls in {span} s");
         }
         Ok(())
     }
