@@ -171,6 +171,13 @@ fn open_deciding(
 fn decided(store: &Store<Folder>, newest: Option<Checkpoint>, epoch: u64) -> anyhow::Result<Option<Checkpoint>> {
     match newest {
         Some(newest) if newest.epoch == epoch => Ok(Some(newest)),
+        // The second checkpoint is only written when the first epoch counts.
+        Some(newest) if epoch == 0 && newest.epoch > 1 => anyhow::bail!(
+            "the sink knows of no epoch of this pipeline, and the checkpoints say that {} were written to it; what it \
+             knew is gone, as offsets of Kafka are that have expired, but what was written may be there: see what it \
+             has, and begin anew with --from-scratch",
+            grouped(newest.epoch - 1)
+        ),
         _ if epoch == 0 => Ok(None),
         _ => Ok(Some(store.at(epoch)?)),
     }

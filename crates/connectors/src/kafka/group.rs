@@ -351,3 +351,100 @@ impl ConsumerContext for Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group that has the partitions 0 and 1 of `t`, in their first assignment.
+    fn group() -> Arc<Group> {
+        let group = Group::new("g", Start::Earliest);
+        for partition in [0, 1] {
+            let mut state = group.state();
+            let part = state.part("t", partition);
+            (part.held, part.assignment) = (Held::Yes, 1);
+        }
+        group
+    }
+
+    fn list(partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition("t", *partition);
+        }
+        list
+    }
+
+    fn read(partition: u32, record: u64, offset: u64) -> (u32, Position) {
+        (partition, Position { record, skip: 0, at: offset.into() })
+    }
+
+    /// As a sink does whose transaction has the offsets.
+    fn commit(group: &Group, read: &[(u32, Position)]) -> Vec<(i32, Offset)> {
+        group.prepare(read).unwrap();
+        let mut state = group.state();
+        state.transacted = true;
+        let offsets = state.offsets().unwrap();
+        drop(state);
+        group.acknowledge(read).unwrap();
+        offsets.elements().iter().map(|at| (at.partition(), at.offset())).collect()
+    }
+
+    #[test]
+    fn only_what_is_ours_now_may_be_taken() {
+        let group = group();
+        assert!(group.take(0, 1, 1) && !group.take(0, 2, 2) && !group.take(7, 1, 1));
+        assert_eq!((group.index("t", 1), group.index("u", 1)), (Some((1, 1)), None));
+        assert_eq!(group.name(1).as_deref(), Some("t/1"));
+    }
+
+    #[test]
+    fn only_what_is_new_is_committed() {
+        let group = group();
+        assert!(group.take(0, 1, 1) && group.take(0, 1, 2) && group.take(1, 1, 1));
+        assert_eq!(commit(&group, &[read(0, 2, 17), read(1, 0, 0)]), [(0, Offset::Offset(17))]);
+        assert_eq!(commit(&group, &[read(0, 2, 17), read(1, 1, 5)]), [(1, Offset::Offset(5))]);
+        assert_eq!(commit(&group, &[read(0, 2, 17), read(1, 1, 5)]), []);
+    }
+
+    #[test]
+    fn partitions_that_go_are_held_until_what_was_taken_of_them_counts() {
+        let group = group();
+        assert!(group.take(0, 1, 1) && group.take(1, 1, 1));
+        let going = Arc::clone(&group);
+        let goes = thread::spawn(move || going.go(&list(&[0]), false));
+        while group.state().parts[0].held == Held::Yes {
+            thread::yield_now();
+        }
+        assert!(!group.take(0, 1, 2) && group.take(1, 1, 2), "the one goes, the other stays");
+        assert!(!goes.is_finished());
+        assert_eq!(commit(&group, &[read(0, 1, 9), read(1, 0, 0)]), [(0, Offset::Offset(9))]);
+        goes.join().unwrap().unwrap();
+        assert_eq!(group.index("t", 0), None);
+        // Its old position is told for ever, and never committed again.
+        assert_eq!(commit(&group, &[read(0, 1, 9), read(1, 2, 4)]), [(1, Offset::Offset(4))]);
+    }
+
+    #[test]
+    fn who_ends_waits_for_nothing() {
+        let group = group();
+        assert!(group.take(0, 1, 1));
+        let going = Arc::clone(&group);
+        let goes = thread::spawn(move || going.go(&list(&[0, 1]), false));
+        group.abandon();
+        goes.join().unwrap().unwrap();
+        group.settle(REVOKED_WITHIN);
+    }
+
+    #[test]
+    fn to_lose_a_partition_matters_only_if_something_of_it_is_not_committed() {
+        let group = group();
+        assert!(group.take(0, 1, 1));
+        commit(&group, &[read(0, 1, 3)]);
+        group.go(&list(&[0]), true).unwrap();
+        assert!(group.take(1, 1, 1));
+        let error = group.go(&list(&[1]), true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Changed);
+        assert!(group.prepare(&[read(1, 1, 1)]).is_err(), "it may be another's by now");
+    }
+}
