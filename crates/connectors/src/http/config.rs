@@ -49,7 +49,7 @@ pub struct HttpLookupConfig {
     /// missing. Default: all of it.
     #[serde(default)]
     pub answer: Option<FieldPath>,
-    /// The statuses that mean that there is no answer. Default: [404].
+    /// The statuses that mean that there is no answer. Default: `[404]`.
     #[serde(default = "missing")]
     pub missing: Vec<u16>,
     /// An endpoint for many keys. Default: a request for each key.
