@@ -143,6 +143,7 @@ where
         epoch,
         carried,
         from_the_first_stage: false,
+        again: Default::default(),
         recorded: Vec::new(),
     });
     let options = Options::new().capacity(200).concurrency(100);

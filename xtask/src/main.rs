@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 mod deny;
+mod faults;
 mod kill;
 mod main_job;
 mod servers;
@@ -18,6 +19,7 @@ usage: cargo xtask test [--quick] [STEP]...   every check, or only those named; 
        cargo xtask test --list                the names of the steps
        cargo xtask kill [--kills N] [--seed S] [--plan one|two|three|all] [--source FLIGHTS.CSV]
                                               the program is killed again and again, and its output compared
+       cargo xtask faults                     the program while the world misbehaves: a table of what came of it
        cargo xtask servers                    the servers that tests ask for, until Enter is pressed
        cargo xtask tidy                       layers, lengths, names, clocks, links";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test", rest @ ..] => test::run(rest),
         ["kill", rest @ ..] => kill::run(rest),
+        ["faults"] => faults::run(),
         ["servers"] => workspace::Workspace::read().and_then(|workspace| servers::run(&workspace.target)),
         ["tidy"] => tidy::run(),
         _ => Err(USAGE.to_owned()),

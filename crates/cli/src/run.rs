@@ -14,6 +14,7 @@ mod keeper;
 mod letter;
 mod lookup;
 mod opening;
+mod outage;
 mod outcomes;
 mod partitions;
 mod portable;

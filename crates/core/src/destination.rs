@@ -305,10 +305,10 @@ impl Destination {
         self.failing_since.is_some()
     }
 
-    /// Whether a call was good that started at this time or later.
+    /// Whether a call was good that started at this time or later. Without a breaker nobody wants to know: yes.
     #[must_use]
     pub fn was_well_after(&self, time: Time) -> bool {
-        self.well_at.is_some_and(|at| time <= at)
+        self.breaker.is_none() || self.well_at.is_some_and(|at| time <= at)
     }
 
     /// How long the breaker has not been closed, all in all: so long records' deadlines stood still.

@@ -58,7 +58,8 @@ pub(crate) struct Entry<I, O> {
     pub(crate) to_blame: bool,
     /// It may be the reason why everything fails: others go first.
     pub(crate) suspect: bool,
-    /// When the last attempt failed.
+    /// When the first attempt failed, and when the last did.
+    pub(crate) failing_since: Time,
     pub(crate) failed: Time,
     /// The call on the wire that this record is part of, and its neighbour there.
     pub(crate) call: u32,
@@ -123,6 +124,7 @@ impl<I, O> Entries<I, O> {
         entry.last_forgiven = false;
         entry.to_blame = false;
         entry.suspect = false;
+        entry.failing_since = Time::NEVER;
         entry.failed = Time::NEVER;
         entry.call = NONE;
         entry.sequence = sequence;
@@ -191,6 +193,7 @@ impl<I, O> Entries<I, O> {
             last_forgiven: false,
             to_blame: false,
             suspect: false,
+            failing_since: Time::NEVER,
             failed: Time::NEVER,
             call: NONE,
             next_in_call: NONE,

@@ -16,6 +16,12 @@ pub(crate) struct Done<I, O, E> {
     elapsed: Duration,
 }
 
+impl<I, O, E> Done<I, O, E> {
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.result.is_err()
+    }
+}
+
 /// Something that an operator holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Held<I, O, E> {

@@ -48,7 +48,7 @@ mod source;
 mod state;
 mod wait;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -218,9 +218,21 @@ pub struct Restored<R> {
     pub carried: Vec<u8>,
     /// The stages have changed: records that were on their way begin with the first stage again, in the form they had.
     pub from_the_first_stage: bool,
+    /// What to ask for again in each step, counted through all stages: what has ended the run before must not end it again. Those
+    /// records have all of their time, too.
+    pub again: BTreeMap<u32, Again>,
     /// What the sink got after the checkpoint, as far as somebody has recorded it: it gets that first and again as it was, and no look-up
     /// is made for it. Otherwise empty.
     pub recorded: Vec<R>,
+}
+
+/// Which results are not gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Failures.
+    Failed,
+    /// All: some answers, too, are reasons to end a run.
+    All,
 }
 
 /// Steps that do not need each other's results.
@@ -288,6 +300,11 @@ where
         beginning.state = State::decode(&restored.carried)?;
         beginning.state.forget(&restored.recorded);
         beginning.recorded = restored.recorded;
+        let firsts: Vec<u32> = stages
+            .iter()
+            .scan(0, |next, stage| Some(std::mem::replace(next, *next + stage.steps.len() as u32)))
+            .collect();
+        beginning.state.ask_again(&restored.again, &firsts);
         if restored.from_the_first_stage {
             let steps = stages.first().map_or(0, |stage| stage.steps.len());
             beginning.state.begin_again(steps as u32);

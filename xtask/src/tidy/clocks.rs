@@ -28,6 +28,7 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/cli/src/progress.rs",
             "crates/cli/src/run/intake.rs", // until the readers have left
             "crates/connectors/src/kafka/", // until there is room, or the brokers answer again
+            "crates/cli/src/run/outage.rs", // between attempts to open a sink
             "crates/timely/src/cluster/",
         ],
     ),
@@ -38,6 +39,7 @@ const SOURCES_OF_CHANCE: [(&[&str], &[&str]); 4] = [
             "crates/inflight/src/spawned.rs",            // is what it does
             "crates/inflight/src/stream.rs",             // the driver's task
             "crates/connectors/src/postgres/connect.rs", // a task for each connection
+            "crates/connectors/src/renewed.rs",          // makes a connection, whoever gives up waiting
             "crates/cli/src/run/",                       // a thread for each source and sink
             "crates/cli/src/progress.rs",                // draws
             "crates/sim/src/search.rs",                  // all cores

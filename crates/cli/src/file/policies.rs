@@ -59,9 +59,9 @@ pub struct RateLimit {
 pub struct Breaker {
     /// The share of the latest calls that must have failed. Default: 50%.
     pub failures: Option<Percent>,
-    /// The latest calls that are looked at. Default: 100.
+    /// The latest calls that are looked at. Default: 20.
     pub window: Option<Count>,
-    /// Calls that must have ended before anything is said about them. Default: 20, or `window` if that is less.
+    /// Calls that must have ended before anything is said about them. Default: 5, or `window` if that is less.
     pub min_calls: Option<Count>,
     /// How long the system is left alone. Default: 1s.
     pub open_for: Option<Period>,

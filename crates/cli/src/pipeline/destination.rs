@@ -82,7 +82,7 @@ struct Agreement<'a> {
 impl Agreement<'_> {
     fn fill_in(&mut self) {
         let is_remote = self.places.iter().any(|place| self.steps[*place].lookup.is_remote());
-        let breaker = if is_remote { Breaker::On(inflight::BreakerOptions::default()) } else { Breaker::Off };
+        let breaker = if is_remote { Breaker::On(super::policies::breaker()) } else { Breaker::Off };
         let rate_limit = self.said("rate_limit", |step| step.policies.system.rate_limit);
         let breaker = self.said("breaker", |step| step.policies.system.breaker).unwrap_or(breaker);
         let budget = self.said("budget", |step| step.policies.system.budget).unwrap_or(BUDGET);

@@ -18,6 +18,12 @@ pub const CACHE_ENTRIES: usize = 100_000;
 /// Most answers that one cache may keep.
 pub const CACHE_ENTRIES_MAX: usize = 100_000_000;
 
+/// The breaker unless the file says otherwise. It opens when so few calls have failed that hardly a record has used up its
+/// deadline, also where each of them takes a whole timeout to fail.
+pub(super) fn breaker() -> BreakerOptions {
+    BreakerOptions { window: 20, min_calls: 5, ..BreakerOptions::default() }
+}
+
 /// How long it is used that there is no answer, unless the file says otherwise or answers are used for less.
 pub const MISSING_TTL: Duration = Duration::from_secs(30);
 
@@ -171,7 +177,7 @@ impl StepCheck<'_> {
     }
 
     pub(super) fn breaker(&mut self, typed: Option<NumberOr<Switch, TypedBreaker>>) -> Option<Breaker> {
-        let default = BreakerOptions::default();
+        let default = breaker();
         let TypedBreaker { failures, window, min_calls, open_for, probes } = match typed? {
             NumberOr::Number(Switch::Off) => return Some(Breaker::Off),
             NumberOr::Number(Switch::On) => return Some(Breaker::On(default)),
@@ -222,7 +228,7 @@ mod tests {
         let plain = step("").unwrap().policies;
         assert!(plain.single_flight && plain.cache.is_none() && plain.hedge.is_none() && plain.per_key.is_none());
         assert_eq!((plain.system.rate_limit, plain.system.budget), (None, Some(Percent(100))));
-        assert_eq!(plain.system.breaker, Some(Breaker::On(BreakerOptions::default())));
+        assert_eq!(plain.system.breaker, Some(Breaker::On(breaker())));
 
         let cache = |keys: &str| step(&format!(", cache: {{ {keys} }}")).unwrap().policies.cache.unwrap();
         let seconds = Duration::from_secs;
@@ -241,7 +247,7 @@ mod tests {
         let breaker = |keys: &str| step(&format!(", breaker: {keys}")).unwrap().policies.system.breaker.unwrap();
         assert_eq!(breaker("off"), Breaker::Off);
         let Breaker::On(given) = breaker("{ failures: 30%, window: 10, open_for: 5s, probes: 1 }") else { panic!() };
-        assert_eq!((given.failure_rate, given.window, given.min_calls, given.probes), (0.3, 10, 10, 1));
+        assert_eq!((given.failure_rate, given.window, given.min_calls, given.probes), (0.3, 10, 5, 1));
 
         let hedge = |keys: &str| step(&format!(", hedge: {keys}")).unwrap().policies.hedge;
         assert_eq!((hedge("off"), hedge("on")), (None, Some(HedgeDelay::Adaptive)));
@@ -268,7 +274,7 @@ mod tests {
             pipeline(&steps).unwrap().steps.remove(0).policies.system.breaker
         };
         assert_eq!(sqlite(""), Some(Breaker::Off));
-        assert_eq!(sqlite(", breaker: on"), Some(Breaker::On(BreakerOptions::default())));
+        assert_eq!(sqlite(", breaker: on"), Some(Breaker::On(breaker())));
     }
 
     /// Two steps on one server, with these keys.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use inflight_connectors::Epochs;
 use inflight_timely::checkpoint::{Checkpoint, Folder, Mark, Store, forget, recorded, since_1970};
-use inflight_timely::pipeline::{Id, Partition, Restored, Row as _};
+use inflight_timely::pipeline::{Again, Id, Partition, Restored, Row as _};
 
 use super::RunOptions;
 use super::keeper::{COUNTS, Keeper, OUTPUT, now, read, since_1970_now};
+use super::outage::Outage;
 use super::partitions::{Reached, partitions};
 use super::row::Row;
 use super::source::{self, Opened};
@@ -20,7 +21,7 @@ use super::writer::{DEAD_LETTERS, OpenedSink, RECORDS, Sinks, States};
 use super::{opening, writer};
 use crate::args::Accept;
 use crate::compatible::{Changes, Shape};
-use crate::file::Replay;
+use crate::file::{OnError, OnMissing, Replay};
 use crate::pipeline::{Pipeline, Sink};
 use crate::summary::{grouped, short};
 use crate::tell::tell;
@@ -157,14 +158,15 @@ fn open_deciding(
     let epochs = Epochs::new(output, generation);
     let open = move || match (&records, &dead_letters) {
         (records, Some(dead_letters)) if records.shares_transactions_with(dead_letters) => {
-            writer::open_together(records, dead_letters, Some(epochs))
+            writer::open_together(records, dead_letters, Some(epochs.clone()))
         }
         (_, Some(dead_letters)) if dead_letters.decides() => {
-            Ok(vec![(DEAD_LETTERS, writer::open_sink(dead_letters, None, Some(epochs))?)])
+            Ok(vec![(DEAD_LETTERS, writer::open_sink(dead_letters, None, Some(epochs.clone()))?)])
         }
-        (records, _) => Ok(vec![(RECORDS, writer::open_sink(records, None, Some(epochs))?)]),
+        (records, _) => Ok(vec![(RECORDS, writer::open_sink(records, None, Some(epochs.clone()))?)]),
     };
-    opening::open(stop, move || open().map_err(|error| error.to_string()))
+    let outage = Outage::new("the sink".to_owned(), &pipeline.secrets);
+    opening::open(stop, move || outage.outlasts_blocking(open).map_err(|error| error.to_string()))
 }
 
 /// The checkpoint of the epoch that a database has: a newer one was never complete.
@@ -205,11 +207,19 @@ fn open_all(
         opened_sinks = sinks;
     }
     let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
-    let sources = partitions.iter().map(|partition| partition.name.clone()).collect();
+    let sources: Vec<String> = partitions.iter().map(|partition| partition.name.clone()).collect();
     let letters = pipeline.replays.then(|| PathBuf::from(pipeline.source.name()));
+    let outage = Outage::new("the sink".to_owned(), &pipeline.secrets);
+    // What is open already is handed over once.
+    let is_waited_for = opened_sinks.is_empty();
+    let mut opened_sinks = Some(opened_sinks);
+    let mut open_all = move || {
+        let opened_sinks = opened_sinks.take().unwrap_or_default();
+        writer::open(&records, dead_letters.as_ref(), &states, sources.clone(), opened_sinks, letters.as_deref())
+    };
     let open = move || {
-        writer::open(&records, dead_letters.as_ref(), &states, sources, opened_sinks, letters.as_deref())
-            .map_err(|error| error.to_string())
+        let opened = if is_waited_for { outage.outlasts_blocking(open_all) } else { open_all() };
+        opened.map_err(|error| error.to_string())
     };
     let Some(sinks) = opening::open(stop, open)? else { return Ok(Start::Stopped) };
     let (keeper, restored, told) = match recovered {
@@ -268,8 +278,21 @@ fn restored(
         epoch: from.map_or(0, |from| from.epoch),
         carried: from.map_or_else(Vec::new, |from| from.carried.clone()),
         from_the_first_stage: !changes.enrich.is_empty(),
+        again: again(pipeline),
         recorded,
     }))
+}
+
+/// What has ended a run, or may have, is asked for again: otherwise it would end each run after it too.
+fn again(pipeline: &Pipeline) -> BTreeMap<u32, Again> {
+    let steps = pipeline.stages.iter().flatten().map(|&place| &pipeline.steps[place]);
+    let again =
+        (0..).zip(steps).filter_map(|(number, step)| match (step.on_missing == OnMissing::Fail, &step.on_error) {
+            (true, _) => Some((number, Again::All)),
+            (false, OnError::Fail) => Some((number, Again::Failed)),
+            (false, _) => None,
+        });
+    again.collect()
 }
 
 /// What was written behind a checkpoint. Of two entries for one record the later counts.

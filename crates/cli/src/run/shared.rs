@@ -1,6 +1,5 @@
 //! What all workers of a process share of a step: the system that it asks, answers that are kept, keys on the wire, and what is counted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use inflight::layers::{Cache, CacheOptions, Flights, HedgeGauge, KeyedRates};
@@ -8,16 +7,15 @@ use inflight::{BreakerState, Destination};
 use serde::{Deserialize, Serialize};
 
 use super::lookup::{Asked, Error, Found};
+use super::outage::Outage;
 use super::tally::Calls;
 use crate::pipeline::{Pipeline, Policies};
 
 pub(super) struct Shared {
     pub(super) calls: Calls,
     pub(super) destination: Destination,
-    /// Of the steps that ask the same system, the first tells about it.
-    is_first: bool,
-    /// What was told last.
-    is_paused: AtomicBool,
+    /// Of all steps that ask the same system.
+    pub(super) outage: Arc<Outage>,
     pub(super) cache: Option<Cache<Asked, Found>>,
     pub(super) flights: Option<Flights<Asked, Found, Error>>,
     pub(super) rates: Option<KeyedRates<Asked>>,
@@ -42,15 +40,17 @@ impl Shared {
         let mut of_steps: Vec<Option<Arc<Self>>> = pipeline.steps.iter().map(|_| None).collect();
         for system in &pipeline.destinations {
             let destination = Destination::new(system.options(&pipeline.steps))?;
-            for (nth, &place) in system.steps.iter().enumerate() {
+            let names: Vec<&str> = system.steps.iter().map(|&place| pipeline.steps[place].name.as_str()).collect();
+            let outage = Arc::new(Outage::of_steps(&names, &pipeline.secrets));
+            for &place in &system.steps {
                 let policies = &pipeline.steps[place].policies;
-                of_steps[place] = Some(Arc::new(Self::new(policies, destination.clone(), nth == 0)));
+                of_steps[place] = Some(Arc::new(Self::new(policies, destination.clone(), Arc::clone(&outage))));
             }
         }
         Ok(of_steps.into_iter().flatten().collect())
     }
 
-    fn new(policies: &Policies, destination: Destination, is_first: bool) -> Self {
+    fn new(policies: &Policies, destination: Destination, outage: Arc<Outage>) -> Self {
         let cache = policies.cache.map(|cache| {
             Cache::new(CacheOptions {
                 stale_for: cache.stale_for,
@@ -59,8 +59,7 @@ impl Shared {
         });
         let flights = policies.single_flight.then(Flights::new);
         let rates = policies.per_key.map(KeyedRates::new);
-        let (calls, is_paused) = (Calls::new(), AtomicBool::new(false));
-        Self { calls, destination, is_first, is_paused, cache, flights, rates, hedges: Mutex::default() }
+        Self { calls: Calls::new(), destination, outage, cache, flights, rates, hedges: Mutex::default() }
     }
 
     pub(super) fn count_hedges_of(&self, gauge: HedgeGauge) {
@@ -77,10 +76,9 @@ impl Shared {
         }
     }
 
-    /// Whether its system is left alone from now on, or no more, if that is news and this step is the one to tell.
-    pub(super) fn news(&self) -> Option<bool> {
-        let is_paused = self.is_first && self.destination.gauge().breaker != BreakerState::Closed;
-        (self.is_paused.swap(is_paused, Ordering::Relaxed) != is_paused).then_some(is_paused)
+    /// Tells whether its system is left alone from now on, or no more, if that is news.
+    pub(super) fn tell_of_outage(&self) {
+        self.outage.is(self.destination.gauge().breaker != BreakerState::Closed);
     }
 }
 

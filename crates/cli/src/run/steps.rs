@@ -13,8 +13,8 @@ use super::row::Row;
 use super::shared::Shared;
 use super::stop::Stop;
 use super::tally::Tally;
-use crate::file::{Order, RetryOn};
-use crate::pipeline::{Pipeline, Step};
+use crate::file::{OnError, Order, RetryOn};
+use crate::pipeline::{Breaker, Pipeline, Step};
 
 /// Records between source and sink besides those that the steps hold: enough to keep them busy.
 const CREDITS_BESIDES: u64 = 1024;
@@ -49,6 +49,7 @@ fn step(step: &Step, shared: &Arc<Shared>) -> pipeline::Step<Row, Lookup, Batche
         .deadline(step.deadline);
     if step.retries > 0 {
         let retried = step.retry_on.clone();
+        let is_waited_for = step.on_error != OnError::Fail && step.policies.system.breaker != Some(Breaker::Off);
         options = options
             .retry(Retry {
                 max_retries: step.retries,
@@ -57,7 +58,8 @@ fn step(step: &Step, shared: &Arc<Shared>) -> pipeline::Step<Row, Lookup, Batche
                 timeouts: step.retry_on.contains(&RetryOn::Timeout),
             })
             .retry_if(move |result: &Result<Answer, Error>| {
-                matches!(result, Err(error) if reason(error).is_some_and(|reason| retried.contains(&reason)))
+                let Err(error) = result else { return false };
+                reason(error).is_some_and(|reason| retried.contains(&reason)) || is_waited_for && is_misfit(error)
             })
             .retry_after(Error::retry_after);
     }
@@ -81,10 +83,16 @@ fn reason(error: &Error) -> Option<RetryOn> {
     })
 }
 
+/// Whether the system has changed, or we may not ask it any more: no record is to blame for that.
+fn is_misfit(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Config | ErrorKind::Permission)
+}
+
 /// What a result says about the system, whether or not it is worth another attempt.
 fn verdict(result: &Result<Answer, Error>) -> Verdict {
     match result {
         Ok(_) => Verdict::Good,
+        Err(error) if is_misfit(error) => Verdict::Failed,
         Err(error) => match (reason(error), error.kind()) {
             (Some(RetryOn::Connection), _) => Verdict::Failed,
             (Some(RetryOn::Timeout | RetryOn::Busy), _) => Verdict::Overloaded,

@@ -172,22 +172,10 @@ impl Workers<'_> {
                 self.stop.fail(format!("look-up `{}`: {error}", self.pipeline.steps[place].name));
             }
         }
-        if worker == 0 && !self.quiet {
-            self.tell_of_pauses();
+        if worker == 0 {
+            (0..self.pipeline.steps.len()).for_each(|place| self.tally.shared(place).tell_of_outage());
         }
         self.gauges.in_flight.store(self.tally.in_flight(), Ordering::Relaxed);
         if self.stop.now() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn tell_of_pauses(&self) {
-        for (place, step) in self.pipeline.steps.iter().enumerate() {
-            match self.tally.shared(place).news() {
-                Some(true) => {
-                    tell(&format!("look-up `{}`: its system fails, so it is left alone until it is back\n", step.name))
-                }
-                Some(false) => tell(&format!("look-up `{}`: its system is back\n", step.name)),
-                None => {}
-            }
-        }
     }
 }

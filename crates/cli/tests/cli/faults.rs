@@ -3,7 +3,10 @@
 
 mod dialect;
 mod flow;
+mod http;
 mod pace;
+mod place;
 mod postgres;
 mod proxy;
+mod redis;
 mod story;

@@ -35,7 +35,7 @@ impl Schema {
         self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
     }
 
-    fn count(&self, of: &str) -> i64 {
+    pub(crate) fn count(&self, of: &str) -> i64 {
         self.runtime.block_on(self.client.query_one(&format!("select count(*) from {of}"), &[])).unwrap().get(0)
     }
 

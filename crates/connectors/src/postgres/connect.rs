@@ -17,8 +17,9 @@ use super::error::postgres_error;
 use super::{PostgresConfig, SslMode};
 use crate::{Error, ErrorKind};
 
-/// How long a host may take to accept a connection, unless the URL has a `connect_timeout`.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long a host may take to accept a connection, and then the server to let us in, unless the URL has a
+/// `connect_timeout`.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A connection on which nothing is acknowledged for so long is given up.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -57,17 +58,34 @@ impl Server {
 
     /// A new connection, which a task of the current runtime drives until the client is dropped.
     pub(super) async fn connect(&self) -> Result<Client, Error> {
-        let failed = |error| postgres_error("cannot connect", error).in_file(&self.name);
-        let (client, connection) = self.parts.connect(self.tls.clone()).await.map_err(failed)?;
-        // What ends the connection, the client's calls tell as well.
-        tokio::spawn(async move { drop(connection.await) });
-        client.batch_execute(&self.settings).await.map_err(failed)?;
-        Ok(client)
+        let failed = |error| postgres_error("cannot connect", error);
+        let connect = async {
+            let (client, connection) = self.parts.connect(self.tls.clone()).await.map_err(failed)?;
+            // What ends the connection, the client's calls tell as well.
+            tokio::spawn(async move { drop(connection.await) });
+            client.batch_execute(&self.settings).await.map_err(failed)?;
+            Ok(client)
+        };
+        self.in_time("cannot connect", connect).await.map_err(|error| error.in_file(&self.name))
+    }
+
+    /// The same, given up when the server does not answer: one that hangs accepts connections, and closes none.
+    pub(super) async fn in_time<T>(
+        &self,
+        what: &str,
+        doing: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let limit = self.parts.get_connect_timeout().map_or(CONNECT_WITHIN, |limit| *limit);
+        let hangs = |_| {
+            let message = format!("{what}: there is no answer within {limit:?}; check that the server is well");
+            Error::new(ErrorKind::Unavailable, message)
+        };
+        tokio::time::timeout(limit, doing).await.map_err(hangs)?
     }
 
     /// Asks the server to end what that connection is doing just now. Whether it does, shows there.
     pub(super) async fn cancel(&self, token: CancelToken) {
-        let _ = token.cancel_query(self.tls.clone()).await;
+        let _ = tokio::time::timeout(CONNECT_WITHIN, token.cancel_query(self.tls.clone())).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use self::lane::Lane;
 use super::PostgresLookupConfig;
 use super::connect::Server;
+use crate::renewed::choose;
 use crate::{Answer, Error, ErrorKind, Key};
 
 mod keys;
@@ -87,8 +88,8 @@ impl PostgresLookup {
         &self.columns
     }
 
-    /// Answers each key, in the order of `keys`, with one query on the connection that has the fewest under way. A key
-    /// with a null in it is missing without being asked for.
+    /// Answers each key, in the order of `keys`, with one query on the connection that has the fewest under way, of those
+    /// that could be made. A key with a null in it is missing without being asked for.
     ///
     /// All keys of a call see the same state of the database, with one exception: where the server cannot convert a key
     /// to the type of its column, the keys are asked for in halves until that one is alone. A connection lost on the way
@@ -103,9 +104,14 @@ impl PostgresLookup {
     ///
     /// May be dropped at any time; then the server is asked to cancel the query.
     pub async fn lookup(&self, keys: &[Key]) -> Result<Vec<Answer>, Error> {
-        let lane = self.lanes.iter().min_by_key(|lane| lane.under_way());
-        let lane = lane.ok_or_else(|| Error::new(ErrorKind::Config, "there is no connection"))?;
-        let mut answers = lane.answer(keys).await.map_err(|error| error.in_file(self.server.name()))?;
+        let lane = || choose(&self.lanes, |lane| &lane.connection, Lane::connect);
+        let chosen = lane()?;
+        let answers = match chosen.answer(keys).await {
+            // There is no room for this connection; another may be there.
+            Err(_) if chosen.connection.is_down() && !lane()?.connection.is_down() => lane()?.answer(keys).await,
+            answers => answers,
+        };
+        let mut answers = answers.map_err(|error| error.in_file(self.server.name()))?;
         for answer in &mut answers {
             if let Err(error) = answer {
                 *error = error.clone().in_file(self.server.name());

@@ -1,12 +1,13 @@
 //! Looking up strings and hashes by name.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::RedisLookupConfig;
 use super::connect::{Link, Server};
 use super::error::redis_error;
 use super::question::Question;
-use crate::renewed::{Renewed, Usable};
+use crate::renewed::{Renewed, Usable, choose};
 use crate::suggestion::list;
 use crate::{Answer, Error, ErrorKind, Key};
 
@@ -38,7 +39,7 @@ const SILENT_CALLS_MAX: u32 = 3;
 /// ```
 #[derive(Debug)]
 pub struct RedisLookup {
-    server: Server,
+    server: Arc<Server>,
     question: Question,
     key_columns: Vec<String>,
     connections: Vec<Renewed<Live>>,
@@ -73,7 +74,7 @@ impl RedisLookup {
             return Err(Error::new(ErrorKind::Config, "the lookup has no key; name at least one key column"));
         }
         let question = Question::new(config, key_columns)?;
-        let server = Server::new(config)?;
+        let server = Arc::new(Server::new(config)?);
         // To a cluster the driver has one connection for each node.
         let count = if config.cluster { 1 } else { config.connections };
         let connections = std::iter::repeat_with(Renewed::default).take(count).collect();
@@ -142,10 +143,31 @@ impl RedisLookup {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let connection = self.connections.iter().min_by_key(|connection| connection.under_way());
-        let connection = connection.ok_or_else(|| Error::new(ErrorKind::Config, "there is no connection"))?;
+        let connect = || {
+            let server = Arc::clone(&self.server);
+            async move { Live::connect(&server).await }
+        };
+        let connection = || choose(&self.connections, |connection| connection, |_| connect());
+        let chosen = connection()?;
+        let answers = self.ask_on(chosen, connect, names).await;
+        match answers {
+            // There is no room for this connection; another may be there.
+            Err(_) if chosen.is_down() && !connection()?.is_down() => self.ask_on(connection()?, connect, names).await,
+            answers => answers,
+        }
+    }
+
+    async fn ask_on<C>(
+        &self,
+        connection: &Renewed<Live>,
+        connect: impl Fn() -> C,
+        names: &[&str],
+    ) -> Result<Vec<Answer>, Error>
+    where
+        C: Future<Output = Result<Live, Error>> + Send + 'static,
+    {
         let _under_way = connection.begin();
-        let live = || connection.live(async || Live::connect(&self.server).await);
+        let live = || connection.live(&connect);
         let lost = match live().await?.ask(&self.question, names).await {
             Ok(answers) => return Ok(answers),
             Err(Trouble::Refused(error)) => return Err(error),

@@ -163,7 +163,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// When to try again, if at all. A retry that could not start before the record's deadline does not happen: nobody gains by waiting for it.
-    /// If everything fails, the attempt does not count, and deadlines stand still.
+    /// If everything fails, the attempt does not count, and deadlines stand still. Who notices first (nobody was answered since) has until its own.
     pub(super) fn retry_at(
         &mut self,
         now: Time,
@@ -180,8 +180,10 @@ impl<I, O> Queue<I, O> {
         entry.last_forgiven = forgiven;
         entry.forgiven += u32::from(forgiven);
         entry.failed = now;
+        entry.failing_since = entry.failing_since.min(now);
         let counted = entry.attempts - entry.forgiven;
-        if !forgiven && counted > retry.max_retries + u32::from(self.config.has(Mutant::S53)) {
+        let used_up = !forgiven && counted > retry.max_retries + u32::from(self.config.has(Mutant::S53));
+        if used_up && gate.was_well_after(entry.failing_since) {
             return None;
         }
         let salt = self.config.seed ^ mix(entry.sequence).rotate_left(17) ^ u64::from(entry.attempts);

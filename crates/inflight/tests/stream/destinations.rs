@@ -204,6 +204,30 @@ async fn an_outage_fails_no_record() {
     }
 }
 
+/// Too few calls for a breaker to notice anything: as long as nobody is answered, a record goes on until its deadline.
+#[tokio::test(start_paused = true)]
+async fn a_lone_record_outlasts_an_outage_that_is_shorter_than_its_deadline() {
+    let lone = async |breaker: bool, outage: u64| {
+        let service = Service::default();
+        let mut options = fixed(8);
+        options.breaker = breaker.then_some(BreakerOptions { window: 1_000, min_calls: 1_000, ..BREAKER });
+        let destination = Destination::new(options).unwrap();
+        let options = Options::new().deadline(ms(3_000)).retry(Retry::fixed(2, ms(200))).destination(destination);
+        service.is(&service.down, true);
+        let results = stream::iter([7]).ordered_wait(service.lookup(), options).collect::<Vec<_>>();
+        let ends = async {
+            sleep(ms(outage)).await;
+            service.is(&service.down, false);
+        };
+        let (results, ()) = futures_util::future::join(results, ends).await;
+        (results[0].is_ok(), service.calls())
+    };
+    assert!(lone(true, 2_000).await.0);
+    let (answered, calls) = lone(true, 4_000).await;
+    assert!(!answered && (10..=15).contains(&calls), "it ends at its deadline: {calls} calls");
+    assert_eq!(lone(false, 2_000).await, (false, 3), "without a breaker its retries are all there is");
+}
+
 /// The drain's limit is no deadline of a record: it runs on.
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_while_the_breaker_is_open() {

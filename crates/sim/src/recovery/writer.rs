@@ -183,12 +183,18 @@ impl Found {
         let output = text.lines().map(|line| Record::parse(line).unwrap_or_else(Record::torn)).collect();
         let Some(Checkpoint { epoch, partitions, facts, carried, complete, .. }) = checkpoint else {
             // There is no checkpoint to go on from, but what is recorded.
-            let restored = Restored { epoch: 0, carried: Vec::new(), from_the_first_stage: false, recorded };
+            let restored = Restored {
+                epoch: 0,
+                carried: Vec::new(),
+                from_the_first_stage: false,
+                again: BTreeMap::new(),
+                recorded,
+            };
             let restored = Some(restored).filter(|restored| !restored.recorded.is_empty());
             return Self { from: None, restored, positions: BTreeMap::new(), output, complete: false };
         };
         let run = facts.get(RUN).and_then(|run| run.parse().ok()).unwrap_or_default();
-        let restored = Restored { epoch, carried, from_the_first_stage: false, recorded };
+        let restored = Restored { epoch, carried, from_the_first_stage: false, again: BTreeMap::new(), recorded };
         let positions = partitions.into_iter().filter_map(|(name, at)| Some((name.parse().ok()?, at)));
         Self { from: Some((run, epoch)), restored: Some(restored), positions: positions.collect(), output, complete }
     }

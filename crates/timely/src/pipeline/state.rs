@@ -6,7 +6,7 @@ use inflight_core::Progress;
 use serde::{Deserialize, Serialize};
 
 use super::join::Part;
-use super::{Id, Row, Storable};
+use super::{Again, Id, Row, Storable};
 use crate::carried::Held;
 
 /// Everything on its way at the end of an epoch.
@@ -59,6 +59,25 @@ impl<R: Row, O, E> State<R, O, E> {
         }
     }
 
+    /// Results of these steps are forgotten, and what waits there has all of its time again. `firsts`: the first step of each stage.
+    pub(super) fn ask_again(&mut self, steps: &BTreeMap<u32, Again>, firsts: &[u32]) {
+        for carried in &mut self.carried {
+            let (step, record, failed) = match carried {
+                Carried::Step(step, Held::Done(done)) => (*step, &done.input, Some(done.has_failed())),
+                Carried::Step(step, Held::Record { input, .. }) => (*step, &*input, None),
+                Carried::Part(stage, part) => {
+                    let first = firsts.get(*stage as usize).copied().unwrap_or_default();
+                    (first + part.place, &part.done.input, Some(part.done.has_failed()))
+                }
+                _ => continue,
+            };
+            let again = steps.get(&step).is_some_and(|again| failed != Some(false) || *again == Again::All);
+            if again {
+                *carried = Carried::Step(step, Held::record(record.clone(), None, Progress::default()));
+            }
+        }
+    }
+
     pub(super) const fn empty() -> Self {
         Self { next: Vec::new(), carried: Vec::new(), recorded: Vec::new() }
     }
@@ -101,5 +120,56 @@ impl<R: Row, O, E> State<R, O, E> {
         }
         postcard::from_bytes(bytes)
             .map_err(|error| format!("what was in flight cannot be read, its types have changed: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inflight::{Cause, Completed};
+
+    use super::*;
+    use crate::carried::Done;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Record(u64);
+
+    impl Row for Record {
+        fn id(&self) -> Id {
+            Id { partition: 0, number: self.0 }
+        }
+    }
+
+    type Of = Carried<Record, u8, String>;
+
+    fn done(number: u64, result: Result<u8, &str>) -> Done<Record, u8, String> {
+        let result = result.map_err(|error| Cause::Error(error.to_owned()));
+        let elapsed = std::time::Duration::from_secs(1);
+        Completed { input: Record(number), timestamp: None, result, attempts: 3, elapsed }.into()
+    }
+
+    fn fresh(step: u32, number: u64) -> Of {
+        Carried::Step(step, Held::record(Record(number), None, Progress::default()))
+    }
+
+    #[test]
+    fn what_ended_a_run_is_asked_for_again() {
+        let tried =
+            Held::Record { input: Record(2), timestamp: None, attempts: 4, remaining: Some(Default::default()) };
+        let carried = vec![
+            Carried::Step(0, Held::Done(done(1, Err("no")))),
+            Carried::Step(0, tried.clone()),
+            Carried::Step(0, Held::Done(done(3, Ok(7)))),
+            // The second step of the second stage.
+            Carried::Part(1, Part { place: 1, done: done(4, Err("no")) }),
+            Carried::Step(2, Held::Done(done(5, Ok(7)))),
+            Carried::Step(1, Held::Done(done(6, Err("no")))),
+            Carried::Whole(Record(7)),
+        ];
+        let mut state = State { carried: carried.clone(), ..State::empty() };
+        state.ask_again(&BTreeMap::new(), &[0, 1]);
+        assert_eq!(state.carried, carried);
+        state.ask_again(&BTreeMap::from([(0, Again::Failed), (2, Again::All)]), &[0, 1]);
+        let kept = |at: usize| carried[at].clone();
+        assert_eq!(state.carried, [fresh(0, 1), fresh(0, 2), kept(2), fresh(2, 4), fresh(2, 5), kept(5), kept(6)]);
     }
 }

@@ -164,9 +164,16 @@ fn pipeline<Shape: 'static, F: Function<Record, Shape, Output = u64, Error = Str
         let counts = disk.counts;
         disk.output.truncate(counts);
         match disk.checkpoint.clone() {
-            Some((epoch, at, carried)) => {
-                (Some(Restored { epoch, carried, from_the_first_stage: false, recorded: Vec::new() }), at)
-            }
+            Some((epoch, at, carried)) => (
+                Some(Restored {
+                    epoch,
+                    carried,
+                    from_the_first_stage: false,
+                    again: BTreeMap::new(),
+                    recorded: Vec::new(),
+                }),
+                at,
+            ),
             None => (None, Vec::new()),
         }
     };

@@ -7,7 +7,7 @@ use inflight::{BatchFunction, BatchResult, Cancellation};
 use inflight_connectors::{Error, Key};
 use serde_json::Value;
 
-use super::system::System;
+use super::system::{Answers, System};
 use crate::pipeline::Step;
 use crate::run::shared::Shared;
 
@@ -36,7 +36,7 @@ impl BatchFunction<Asked> for Asking {
     type Error = Error;
 
     async fn open(&mut self) -> Result<(), Error> {
-        self.system = Some(System::open(&self.step).await?);
+        self.system = Some(self.shared.outage.outlasts(|| System::open(&self.step)).await?);
         Ok(())
     }
 
@@ -45,12 +45,22 @@ impl BatchFunction<Asked> for Asking {
         let Some(system) = &self.system else { return Ok(Vec::new()) };
         let keys = keys.iter().map(|key| Key::clone(key)).collect();
         let start = Instant::now();
+        let followed = self.shared.outage.follow();
         let answers = system.ask(keys).await;
+        followed.ended(failure(&answers));
         self.shared.calls.ended(start.elapsed());
         answers
     }
 
     fn cancellation(&self) -> Cancellation {
         System::cancellation(&self.step.lookup)
+    }
+}
+
+/// Why the call failed, or, where each key has an answer of its own, the first of them that did.
+fn failure(answers: &Result<Answers, Error>) -> Option<&Error> {
+    match answers {
+        Ok(answers) => answers.iter().find_map(|answer| answer.as_ref().err()),
+        Err(error) => Some(error),
     }
 }

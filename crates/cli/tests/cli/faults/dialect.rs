@@ -6,6 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Dialect {
     Postgres,
+    Redis,
+    Http,
 }
 
 /// What a client has said and is not whole yet.
@@ -51,6 +53,8 @@ impl Sentence {
                 let length = self.bytes.get(letter..letter + 4)?;
                 letter + u32::from_be_bytes(length.try_into().unwrap()) as usize
             }
+            Dialect::Redis => command(&self.bytes)?.0,
+            Dialect::Http => request(&self.bytes)?,
         };
         (self.bytes.len() >= length).then_some(length)
     }
@@ -62,8 +66,34 @@ impl Sentence {
                 message[5..].splitn(3, |byte| *byte == 0).nth(2).map(hash)
             }
             Dialect::Postgres => None,
+            // What is about the connection is no call.
+            Dialect::Redis => command(message).filter(|(_, word)| word.ends_with("GET")).map(|_| hash(message)),
+            Dialect::Http => Some(hash(message)),
         }
     }
+}
+
+/// Bytes of a command of Redis and its first word: `*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`.
+fn command(bytes: &[u8]) -> Option<(usize, String)> {
+    let line = |at: usize| {
+        let length = bytes.get(at..)?.windows(2).position(|end| end == b"\r\n")?;
+        let number = std::str::from_utf8(&bytes[at + 1..at + length]).unwrap().parse::<usize>().unwrap();
+        Some((number, at + length + 2))
+    };
+    let (words, mut at) = line(0)?;
+    let mut first = None;
+    for _ in 0..words {
+        let (length, begin) = line(at)?;
+        let word = bytes.get(begin..begin + length)?;
+        first.get_or_insert_with(|| String::from_utf8_lossy(word).to_uppercase());
+        at = begin + length + 2;
+    }
+    (bytes.len() >= at).then(|| (at, first.unwrap_or_default()))
+}
+
+/// Bytes of a request without a body.
+fn request(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4)
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -86,4 +116,17 @@ fn a_call_is_known_by_what_it_asks() {
     assert_eq!(messages[1].asks, messages[3].asks);
     assert_ne!(messages[1].asks, messages[4].asks);
     assert_eq!(messages.into_iter().flat_map(|message| message.bytes).collect::<Vec<u8>>(), said);
+}
+
+#[test]
+fn commands_and_requests_are_cut_where_they_end() {
+    for (dialect, said, asks) in [
+        (Dialect::Redis, "*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nMGET\r\n$1\r\nk\r\n", [false, true]),
+        (Dialect::Http, "GET /1 HTTP/1.1\r\nhost: h\r\n\r\nGET /2 HTTP/1.1\r\nhost: h\r\n\r\n", [true, true]),
+    ] {
+        let mut sentence = Sentence::new(dialect);
+        let messages: Vec<Message> = said.as_bytes().chunks(5).flat_map(|chunk| sentence.hear(chunk)).collect();
+        assert_eq!(messages.iter().map(|message| message.asks.is_some()).collect::<Vec<_>>(), asks);
+        assert_eq!(messages.into_iter().flat_map(|message| message.bytes).collect::<Vec<u8>>(), said.as_bytes());
+    }
 }

@@ -20,7 +20,7 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn read() -> Self {
         let (before, fault, after) = match std::env::var_os(FIGURES) {
-            Some(_) => (3_000, 5_000, 12_000),
+            Some(_) => (3_000, 5_000, 8_000),
             None => (600, 1_200, 600),
         };
         let [before, fault, after] = [before, fault, after].map(Duration::from_millis);

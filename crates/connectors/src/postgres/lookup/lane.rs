@@ -17,10 +17,15 @@ use crate::renewed::{Renewed, Usable};
 use crate::{Answer, Error, ErrorKind, Key};
 
 pub(super) struct Lane {
+    way: Arc<Way>,
+    pub(super) connection: Renewed<Live>,
+}
+
+/// All it takes to make a connection.
+struct Way {
     server: Arc<Server>,
     config: PostgresLookupConfig,
     key_columns: Vec<String>,
-    connection: Renewed<Live>,
 }
 
 /// A connection that works, as far as is known.
@@ -43,28 +48,31 @@ enum Trouble {
 
 impl Lane {
     pub(super) fn new(server: Arc<Server>, config: PostgresLookupConfig, key_columns: Vec<String>) -> Self {
-        Self { server, config, key_columns, connection: Renewed::default() }
+        let way = Arc::new(Way { server, config, key_columns });
+        Self { way, connection: Renewed::default() }
     }
 
-    /// Look-ups of this connection that have not ended.
-    pub(super) fn under_way(&self) -> usize {
-        self.connection.under_way()
+    /// A new connection.
+    pub(super) fn connect(&self) -> impl Future<Output = Result<Live, Error>> + Send + use<> {
+        let way = Arc::clone(&self.way);
+        async move { Live::connect(&way).await }
     }
 
     /// The connection; made anew if there is none.
     pub(super) async fn live(&self) -> Result<Arc<Live>, Error> {
-        self.connection.live(async || Live::connect(self).await).await
+        self.connection.live(|| self.connect()).await
     }
 
     pub(super) async fn answer(&self, keys: &[Key]) -> Result<Vec<Answer>, Error> {
         let _under_way = self.connection.begin();
-        let lost = match self.live().await?.answer(keys, &self.server).await {
+        let server = &self.way.server;
+        let lost = match self.live().await?.answer(keys, server).await {
             Ok(answers) => return Ok(answers),
             Err(Trouble::Refused(error)) => return Err(error),
             Err(Trouble::Lost(error)) => error,
         };
         // The connection may have been dead for long, and this the first to notice: once more, and no more.
-        match self.live().await.map_err(|_| lost)?.answer(keys, &self.server).await {
+        match self.live().await.map_err(|_| lost)?.answer(keys, server).await {
             Ok(answers) => Ok(answers),
             Err(Trouble::Refused(error) | Trouble::Lost(error)) => Err(error),
         }
@@ -72,9 +80,10 @@ impl Lane {
 }
 
 impl Live {
-    async fn connect(lane: &Lane) -> Result<Self, Error> {
-        let client = lane.server.connect().await?;
-        let question = Question::prepare(&client, &lane.config, &lane.key_columns).await?;
+    async fn connect(way: &Way) -> Result<Self, Error> {
+        let client = way.server.connect().await?;
+        let prepare = Question::prepare(&client, &way.config, &way.key_columns);
+        let question = way.server.in_time("cannot prepare the look-up", prepare).await?;
         let (flights, sent, is_retired) = Default::default();
         Ok(Self { client, question, flights, sent, is_retired })
     }
@@ -189,6 +198,6 @@ impl Drop for Flight {
 
 impl std::fmt::Debug for Lane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane").field("under_way", &self.under_way()).finish_non_exhaustive()
+        f.debug_struct("Lane").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
