@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use inflight_connectors::file::FileSinkConfig;
-#[cfg(feature = "kafka")]
-use inflight_connectors::file::{FileSourceConfig, Format};
+use inflight_connectors::file::{FileSinkConfig, FileSourceConfig, Format};
 
 use crate::args::RunArgs;
 use crate::file::{Hosts, STANDARD};
@@ -38,6 +36,7 @@ fn change_ends(pipeline: &mut Pipeline, args: &RunArgs) -> Result<(), String> {
     if let Some(path) = &args.source {
         let mut config = match &pipeline.source {
             Source::File(config) => config.clone(),
+            Source::Nats(_) => FileSourceConfig { format: Some(Format::JsonLines), ..FileSourceConfig::new(path) },
             #[cfg(feature = "kafka")]
             Source::Kafka(_) => FileSourceConfig { format: Some(Format::JsonLines), ..FileSourceConfig::new(path) },
         };

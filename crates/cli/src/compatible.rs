@@ -27,7 +27,8 @@ const OF_STEP: [&str; 2] = ["key", "order"];
 /// What of a system the answer depends on.
 const OF_SYSTEM: [&str; 4] = ["table", "columns", "query", "rows"];
 /// What of a source no position depends on.
-const OF_ANY_SOURCE: [&str; 5] = ["max_line_bytes", "commit_every", "on_malformed", "brokers", "properties"];
+const OF_ANY_SOURCE: [&str; 8] =
+    ["max_line_bytes", "commit_every", "on_malformed", "brokers", "properties", "url", "ack_wait", "max_ack_pending"];
 /// Keys of a step that are its own; the others are systems.
 const NO_SYSTEM: [&str; 16] = [
     "key",

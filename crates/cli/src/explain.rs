@@ -85,6 +85,7 @@ fn normalised_source(source: &Source, folder: &Path) -> anyhow::Result<Value> {
             (config.format, config.compression) = (Some(config.format()?), Some(config.compression()));
             end(serde_json::to_value(config)?, "stdin", folder)
         }
+        Source::Nats(config) => json!({ "nats": without_nulls(serde_json::to_value(config)?) }),
         #[cfg(feature = "kafka")]
         Source::Kafka(config) => {
             let mut config = without_nulls(serde_json::to_value(config)?);
@@ -112,6 +113,7 @@ fn normalised_sink(sink: &Sink, folder: &Path) -> anyhow::Result<Value> {
             }
             json!({ "postgres": without_nulls(serde_json::to_value(config)?) })
         }
+        Sink::Nats(config) => json!({ "nats": without_nulls(serde_json::to_value(config)?) }),
         #[cfg(feature = "kafka")]
         Sink::Kafka(config) => json!({ "kafka": without_nulls(serde_json::to_value(config)?) }),
     })
@@ -287,11 +289,12 @@ fn end_in_words(end: &Value) -> String {
     let Some((kind, config)) = end.as_object().and_then(|end| end.iter().next()) else { return String::new() };
     let several = [&config["paths"], &config["topics"]].into_iter().filter_map(Value::as_array).flatten();
     let several: Vec<&str> = several.filter_map(Value::as_str).collect();
-    let words = ["brokers", "topic", "path", "url", "host", "database", "dbname", "format", "compression"];
+    let words =
+        ["brokers", "topic", "stream", "subject", "path", "url", "host", "database", "dbname", "format", "compression"];
     let words = words.map(|word| config[word].as_str().unwrap_or_default());
     let words = several.into_iter().chain(words).filter(|word| !word.is_empty() && *word != "none");
     let table = config["table"].as_str().map(|table| format!("table {table}"));
-    let group = config["group"].as_str().map(|group| format!("group {group}"));
+    let group = ["group", "consumer"].into_iter().find_map(|key| Some(format!("{key} {}", config[key].as_str()?)));
     let words: Vec<String> = words.map(str::to_owned).chain(table).chain(group).collect();
     format!("{kind} {}", words.join(", "))
 }

@@ -227,7 +227,7 @@ mod tests {
             "expected a group of keys, such as { name: value }, found the number 1",
             "unknown word `x`",
             "unknown key `snk`",
-            "expected one of file, stdout, sqlite, postgres, kafka, found a group of keys",
+            "expected one of file, stdout, sqlite, postgres, kafka, nats, found a group of keys",
         ];
         assert_eq!(messages(text), expected);
     }

@@ -118,8 +118,10 @@ impl Pipeline {
             steps: steps.into_iter().flatten().collect(),
             destinations: Vec::new(),
             stages,
-            sink: sections.sink.into_config(),
-            dead_letter: sections.dead_letter.map(crate::file::Sink::into_config),
+            sink: sections.sink.into_config().named(&document.name, "sink"),
+            dead_letter: sections
+                .dead_letter
+                .map(|dead_letter| dead_letter.into_config().named(&document.name, "dead_letter")),
             checkpoint: sections.checkpoint.map(|typed| Checkpoint::of(typed, &document, &mut faults)),
             workers: sections.workers.map_or(WORKERS, |count| workers(count, &document, &mut faults)),
             cluster: sections.cluster.map(|typed| Cluster::of(typed, &document, &mut faults)),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use inflight_connectors::file::{ColumnType, Compression, FileSinkConfig, FileSourceConfig, Format, MAX_LINE_BYTES};
 #[cfg(feature = "kafka")]
 use inflight_connectors::kafka::{KafkaSinkConfig, KafkaSourceConfig};
+use inflight_connectors::nats::{NatsSinkConfig, NatsSourceConfig};
 use inflight_connectors::postgres::PostgresSinkConfig;
 use inflight_connectors::sqlite::SqliteSinkConfig;
 use schemars::{JsonSchema, Schema};
@@ -26,6 +27,8 @@ pub enum Source {
     Stdin(Stdin),
     /// Topics of Kafka.
     Kafka(KafkaSourceConfig),
+    /// A stream of NATS JetStream.
+    Nats(NatsSourceConfig),
 }
 
 /// Where records go.
@@ -43,6 +46,8 @@ pub enum Sink {
     Postgres(PostgresSinkConfig),
     /// A topic of Kafka.
     Kafka(KafkaSinkConfig),
+    /// A subject of NATS JetStream.
+    Nats(NatsSinkConfig),
 }
 
 /// Records from standard input.
@@ -94,6 +99,7 @@ impl Source {
     pub fn into_config(self) -> pipeline::Source {
         match self {
             Self::File(config) => pipeline::Source::File(config),
+            Self::Nats(config) => pipeline::Source::Nats(config),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => pipeline::Source::Kafka(config),
             #[cfg(not(feature = "kafka"))]
@@ -117,6 +123,7 @@ impl Sink {
     pub fn into_config(self) -> pipeline::Sink {
         match self {
             Self::File(config) => pipeline::Sink::File(config),
+            Self::Nats(config) => pipeline::Sink::Nats(config),
             Self::Sqlite(config) => pipeline::Sink::Sqlite(config),
             Self::Postgres(config) => pipeline::Sink::Postgres(config),
             #[cfg(feature = "kafka")]

@@ -7,6 +7,7 @@ use inflight_connectors::Error;
 use inflight_connectors::file::FileSinkConfig;
 #[cfg(feature = "kafka")]
 use inflight_connectors::kafka::{KafkaSink, KafkaSinkConfig};
+use inflight_connectors::nats::{NatsSink, NatsSinkConfig};
 use inflight_connectors::postgres::{PostgresSink, PostgresSinkConfig};
 use inflight_connectors::sqlite::{SqliteSink, SqliteSinkConfig};
 
@@ -26,6 +27,8 @@ pub enum Sink {
     /// A topic of Kafka.
     #[cfg(feature = "kafka")]
     Kafka(KafkaSinkConfig),
+    /// A subject of NATS JetStream.
+    Nats(NatsSinkConfig),
 }
 
 impl Sink {
@@ -40,6 +43,7 @@ impl Sink {
             Self::Postgres(config) => config.check(),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.check(),
+            Self::Nats(config) => config.check(),
         }
     }
 
@@ -54,6 +58,7 @@ impl Sink {
             Self::Postgres(config) => PostgresSink::check_connect(config),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => KafkaSink::check_connect(config),
+            Self::Nats(config) => NatsSink::open(config).map(drop),
         }
     }
 
@@ -65,6 +70,7 @@ impl Sink {
             Self::Postgres(_) => "postgres",
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => "kafka",
+            Self::Nats(_) => "nats",
         }
     }
 
@@ -76,6 +82,7 @@ impl Sink {
             Self::Postgres(_) => None,
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => None,
+            Self::Nats(_) => None,
         }
     }
 
@@ -87,6 +94,26 @@ impl Sink {
             Self::Postgres(config) => config.server.sslrootcert.as_mut(),
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => None,
+            Self::Nats(config) => config.server.ca.as_mut(),
+        }
+    }
+
+    /// With a name that tells its messages from those of other outputs, if it needs one: that of the pipeline file.
+    #[must_use]
+    pub(super) fn named(mut self, file: &str, section: &str) -> Self {
+        if let Self::Nats(config) = &mut self {
+            let file = Path::new(file).file_name().unwrap_or_default().to_string_lossy();
+            config.name.get_or_insert_with(|| format!("{file}/{section}"));
+        }
+        self
+    }
+
+    /// What it is told instead of a state when the run with this number begins anew: what comes is not what was there,
+    /// though it comes from the same places.
+    pub fn anew(&self, generation: u64) -> Option<String> {
+        match self {
+            Self::Nats(NatsSinkConfig { name: Some(name), .. }) => Some(format!("{name}@{generation}")),
+            _ => None,
         }
     }
 
@@ -98,6 +125,7 @@ impl Sink {
             (Self::Kafka(own), Self::Kafka(other)) => {
                 own.server.brokers == other.server.brokers && own.topic == other.topic
             }
+            (Self::Nats(own), Self::Nats(other)) => own.server == other.server && own.subject == other.subject,
             _ => self.path().is_some() && self.path() == other.path() && self.table() == other.table(),
         }
     }
@@ -109,6 +137,7 @@ impl Sink {
             Self::Sqlite(_) | Self::Postgres(_) => true,
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.exactly_once,
+            Self::Nats(_) => false,
         }
     }
 
@@ -133,6 +162,7 @@ impl Sink {
             Self::Postgres(config) => Some(&config.table),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => Some(&config.topic),
+            Self::Nats(config) => Some(&config.subject),
         }
     }
 
@@ -144,6 +174,7 @@ impl Sink {
             Self::Kafka(config) if config.exactly_once => Guarantee::Transaction,
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => Guarantee::Messages,
+            Self::Nats(_) => Guarantee::Window,
             Self::File(config) => match std::fs::metadata(&config.path) {
                 _ if config.path == Path::new(STANDARD) => Guarantee::Standard,
                 Ok(there) if !there.is_file() && !there.is_dir() => Guarantee::Stream,
@@ -172,6 +203,8 @@ pub enum Guarantee {
     Offsets,
     /// At least once.
     Remembered,
+    /// Exactly once for a while, then at least once.
+    Window,
 }
 
 impl Pipeline {
@@ -209,6 +242,10 @@ impl fmt::Display for Guarantee {
             Self::Remembered => {
                 "at least once: the source is told what was read when it is written, so after a crash some of it comes \
                  again"
+            }
+            Self::Window => {
+                "exactly once if the run goes on within the duplicate window of the stream, two minutes unless it says \
+                 otherwise: what comes again has the id it had, and the server drops it; later at least once"
             }
             Self::Stream => {
                 "at least once: it is no file, so what was written cannot be taken back, and comes again after a crash"

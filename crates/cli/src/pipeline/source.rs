@@ -8,6 +8,8 @@ use inflight_connectors::file::{FileSourceConfig, Format};
 #[cfg(feature = "kafka")]
 use inflight_connectors::kafka::{KafkaSourceConfig, OnMalformed};
 
+use inflight_connectors::nats::{self, NatsSource, NatsSourceConfig};
+
 use super::Pipeline;
 use crate::file::STANDARD;
 
@@ -20,6 +22,8 @@ pub enum Source {
     /// Topics of Kafka.
     #[cfg(feature = "kafka")]
     Kafka(KafkaSourceConfig),
+    /// A stream of NATS JetStream.
+    Nats(NatsSourceConfig),
 }
 
 impl Source {
@@ -32,6 +36,7 @@ impl Source {
             Self::File(config) => config.check(),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.check(),
+            Self::Nats(config) => config.check(),
         }
     }
 
@@ -44,6 +49,7 @@ impl Source {
             Self::File(config) => config.check_connect(),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => inflight_connectors::kafka::partitions(config).map(drop),
+            Self::Nats(config) => NatsSource::open(config).map(drop),
         }
     }
 
@@ -53,6 +59,7 @@ impl Source {
             Self::File(_) => "file",
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => "kafka",
+            Self::Nats(_) => "nats",
         }
     }
 
@@ -62,6 +69,7 @@ impl Source {
             Self::File(config) => config.path.display().to_string(),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.topics().join(", "),
+            Self::Nats(config) => config.name(),
         }
     }
 
@@ -71,6 +79,7 @@ impl Source {
             Self::File(config) => config.path == Path::new(STANDARD),
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => false,
+            Self::Nats(_) => false,
         }
     }
 
@@ -80,6 +89,7 @@ impl Source {
             Self::File(config) => matches!(config.format(), Ok(Format::Csv)),
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => false,
+            Self::Nats(_) => false,
         }
     }
 
@@ -89,6 +99,7 @@ impl Source {
             Self::File(_) => false,
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => true,
+            Self::Nats(_) => true,
         }
     }
 
@@ -98,6 +109,7 @@ impl Source {
             Self::File(_) => false,
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.on_malformed == OnMalformed::DeadLetter,
+            Self::Nats(config) => config.on_malformed == nats::OnMalformed::DeadLetter,
         }
     }
 
@@ -107,6 +119,7 @@ impl Source {
             Self::File(_) => false,
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.until.is_some(),
+            Self::Nats(config) => config.until.is_some(),
         }
     }
 
@@ -118,6 +131,8 @@ impl Source {
             Self::Kafka(config) if config.group.is_some() => Some(config.commit_every),
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => None,
+            Self::Nats(config) if config.consumer.is_some() => Some(config.commit_every),
+            Self::Nats(_) => None,
         }
     }
 
@@ -127,6 +142,7 @@ impl Source {
             Self::File(config) => config.paths.iter().chain([&config.path]).map(PathBuf::as_path).collect(),
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => Vec::new(),
+            Self::Nats(_) => Vec::new(),
         }
     }
 
@@ -140,6 +156,7 @@ impl Source {
             },
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => Vec::new(),
+            Self::Nats(config) => config.server.ca.iter_mut().collect(),
         }
     }
 }

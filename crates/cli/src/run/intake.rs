@@ -18,9 +18,7 @@ use super::columns::Columns;
 use super::keeper::since_1970_now;
 use super::letter::{self, NoLetter};
 use super::partitions::{Reached, path};
-#[cfg(feature = "kafka")]
-use super::reader::read_messages;
-use super::reader::{BATCHES_AHEAD, PANICKED, Read, Taker, read_files};
+use super::reader::{BATCHES_AHEAD, PANICKED, Read, Taker, read_files, read_messages};
 use super::row::{Fate, Row};
 use super::source::{self, Opened, Reader};
 use super::stop::Stop;
@@ -146,6 +144,7 @@ impl Reading {
                 source.read_batch(1, &mut Vec::new()).ok()?;
                 source.position().at["line"].as_u64()
             }
+            Source::Nats(_) => None,
             #[cfg(feature = "kafka")]
             Source::Kafka(_) => None,
         }
@@ -160,6 +159,17 @@ impl Reading {
                     _ => source::file(config, &self.folder, partition),
                 };
                 read_files(partitions, open, &self.gauges, taker);
+            }
+            Source::Nats(config) => {
+                let source = match self.opened(None) {
+                    Some(Reader::Messages(source)) => Ok(Some(source)),
+                    _ => source::stream(config, Vec::from(partitions).as_slice()),
+                };
+                match source {
+                    Ok(Some(source)) => read_messages(source, &self.stop, taker),
+                    Ok(None) => drop(taker.batches.send(Read::End)),
+                    Err(error) => drop(taker.batches.send(Read::Failed(error))),
+                }
             }
             #[cfg(feature = "kafka")]
             Source::Kafka(config) => {

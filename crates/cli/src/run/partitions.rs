@@ -55,6 +55,7 @@ pub(super) fn partitions(
 ) -> Result<Vec<Partition>, Error> {
     let there: Vec<String> = match source {
         Source::File(config) => config.partitions()?.iter().map(|path| name(path, folder)).collect(),
+        Source::Nats(config) => vec![config.name()],
         #[cfg(feature = "kafka")]
         Source::Kafka(config) => inflight_connectors::kafka::partitions(config)?,
     };

@@ -92,7 +92,8 @@ pub(super) fn begin(
     let is_same = |sink: &str| before.as_ref().is_some_and(|before| before.has_same_sink(&shape, sink));
 
     let output = output(pipeline, newest.as_ref());
-    let Some(mut deciding) = open_deciding(pipeline, &output, store.generation(), stop)? else {
+    let generation = store.generation();
+    let Some(mut deciding) = open_deciding(pipeline, &output, generation, stop)? else {
         return Ok(Start::Stopped);
     };
     let from = match deciding.first_mut() {
@@ -120,6 +121,11 @@ pub(super) fn begin(
         keeper.record_behind(mark).map_err(anyhow::Error::msg)?;
     }
     let mut states = States::default();
+    if options.from_scratch {
+        let sinks = [(RECORDS, Some(&pipeline.sink)), (DEAD_LETTERS, pipeline.dead_letter.as_ref())];
+        let anew = sinks.into_iter().filter_map(|(name, sink)| Some((name.to_owned(), sink?.anew(generation)?)));
+        states.extend(anew);
+    }
     let mut told = None;
     if let Some(from) = &from {
         let counts = from.facts.get(COUNTS).and_then(|counts| serde_json::from_str(counts).ok()).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use inflight_connectors::file::{FileSource, FileSourceConfig};
 #[cfg(feature = "kafka")]
 use inflight_connectors::kafka::{Group, KafkaSource, KafkaSourceConfig};
+use inflight_connectors::nats::{NatsConsumer, NatsSource, NatsSourceConfig};
 use inflight_connectors::{Acknowledge, Messages};
 use inflight_timely::pipeline::Partition;
 
@@ -46,6 +47,21 @@ pub(super) fn open(pipeline: &Pipeline, partitions: &[Partition], stop: &Stop) -
             let opened = |source| Opened { reader: Some(Reader::File(index, Box::new(source))), ..Opened::default() };
             Ok(source.map(opened))
         }
+        Source::Nats(config) if pipeline.is_remembered() => opening::open(stop, move || {
+            let (source, told) = NatsConsumer::open(&config).map_err(|error| error.to_string())?;
+            let told: Arc<dyn Acknowledge> = Arc::new(told);
+            Ok(Opened {
+                reader: Some(Reader::Messages(Box::new(source))),
+                told: Some(told),
+                #[cfg(feature = "kafka")]
+                group: None,
+            })
+        }),
+        Source::Nats(config) => {
+            let partitions = partitions.to_vec();
+            let source = opening::open(stop, move || stream(&config, &partitions))?;
+            Ok(source.map(|source| Opened { reader: source.map(Reader::Messages), ..Opened::default() }))
+        }
         #[cfg(feature = "kafka")]
         Source::Kafka(config) if pipeline.is_remembered() => opening::open(stop, move || {
             let (source, group) = KafkaSource::join(&config).map_err(|error| error.to_string())?;
@@ -77,6 +93,20 @@ pub(super) fn file(config: &FileSourceConfig, folder: &Path, partition: &Partiti
         Some(text) => FileSource::open_at(&config, &Reached::read(text)?.position),
     };
     source.map_err(|error| error.to_string())
+}
+
+/// Opens a stream at the place where it is to be read on; nothing if it has been read, or another worker does it.
+///
+/// # Errors
+/// As [`file`].
+pub(super) fn stream(config: &NatsSourceConfig, partitions: &[Partition]) -> Result<Option<Box<dyn Messages>>, String> {
+    let Some(partition) = partitions.iter().find(|partition| is_open(partition)) else { return Ok(None) };
+    let source = match &partition.position {
+        None => NatsSource::open(config),
+        Some(text) => NatsSource::open_at(config, &Reached::read(text)?.position),
+    };
+    let source = source.map_err(|error| error.to_string())?.of_partition(partition.index);
+    Ok(Some(Box::new(source)))
 }
 
 /// Opens partitions of topics at the places where they are to be read on.

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use inflight_connectors::file::{FileSink, FileSinkConfig};
 #[cfg(feature = "kafka")]
 use inflight_connectors::kafka::{Group, KafkaSink};
+use inflight_connectors::nats::NatsSink;
 use inflight_connectors::postgres::PostgresSink;
 use inflight_connectors::sqlite::SqliteSink;
-use inflight_connectors::{Acknowledge, Epochs, Error, Position, Sink};
+use inflight_connectors::{Acknowledge, Epochs, Error, Origin, Position, Record, Sink};
 use inflight_timely::pipeline::{self, Cut};
 
 use super::keeper::Keeper;
@@ -116,6 +117,8 @@ pub(super) fn open_sink(
         (config::Sink::Sqlite(config), _, Some(epochs)) => Box::new(SqliteSink::open_with_epochs(config, epochs)?),
         (config::Sink::Postgres(config), _, None) => Box::new(PostgresSink::open(config)?),
         (config::Sink::Postgres(config), _, Some(epochs)) => Box::new(PostgresSink::open_with_epochs(config, epochs)?),
+        (config::Sink::Nats(config), None, _) => Box::new(NatsSink::open(config)?),
+        (config::Sink::Nats(config), Some(state), _) => Box::new(NatsSink::resume(config, state)?),
         #[cfg(feature = "kafka")]
         (config::Sink::Kafka(config), _, None) => Box::new(KafkaSink::open(config)?),
         #[cfg(feature = "kafka")]
@@ -339,7 +342,8 @@ impl Outputs {
         self.tally.count(row.outcomes);
         match &row.fate {
             Fate::Going(record) => {
-                self.records.write(record)?;
+                let origin = origin(self.keeper.is_some(), &self.sources, row);
+                write_to(&mut *self.records, origin, record)?;
                 self.gauges.records_out.fetch_add(1, Ordering::Relaxed);
                 self.tally.wrote();
             }
@@ -347,7 +351,8 @@ impl Outputs {
                 let known = self.told.as_ref().and_then(|told| told.name(row.partition));
                 let source = known.as_ref().or_else(|| self.sources.get(row.partition as usize));
                 let letter = addressed(letter, source.map(String::as_str));
-                self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.write(&letter))?;
+                let origin = origin(self.keeper.is_some(), &self.sources, row);
+                self.dead_letters.as_mut().map_or(Ok(()), |sink| write_to(&mut **sink, origin, &letter))?;
                 self.tally.dead_lettered();
             }
             Fate::Dropped => self.tally.dropped(),
@@ -397,6 +402,19 @@ impl Outputs {
         let finished = sinks.into_iter().try_for_each(Sink::finish);
         finished.map_err(|error| error.to_string())?;
         self.keeper.map_or(Ok(()), |mut keeper| keeper.complete())
+    }
+}
+
+/// The place that a row would come from again; without checkpoints it may come from another.
+fn origin<'a>(has_checkpoints: bool, sources: &'a [String], row: &Row) -> Option<Origin<'a>> {
+    let partition = sources.get(row.partition as usize).filter(|_| has_checkpoints)?;
+    Some(Origin { partition, number: row.number })
+}
+
+fn write_to(sink: &mut dyn Sink, origin: Option<Origin<'_>>, record: &Record) -> Result<(), Error> {
+    match origin {
+        Some(origin) => sink.write_from(origin, record),
+        None => sink.write(record),
     }
 }
 
@@ -473,7 +491,7 @@ impl Writing {
 
 #[cfg(test)]
 mod tests {
-    use inflight_connectors::{Record, file::Format};
+    use inflight_connectors::file::Format;
     use serde_json::json;
 
     use super::*;

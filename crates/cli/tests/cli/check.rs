@@ -84,7 +84,7 @@ error: `mysql` is not supported yet
  --> p.yaml:1:11
   |
 1 | source: { mysql: { topic: orders } }
-  |           ^^^^^ known here: file, stdin, kafka
+  |           ^^^^^ known here: file, stdin, kafka, nats
 "
     );
     for key in ["mysql: { url: x }", "grpc: {}"] {

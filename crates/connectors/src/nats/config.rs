@@ -11,6 +11,9 @@ use crate::{Error, ErrorKind, Secret};
 /// After how long an unacknowledged message is given to another reader, unless the configuration says otherwise: 30 s.
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
 
+/// How often messages are acknowledged, unless the configuration says otherwise: every second.
+pub const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
 /// Messages that all readers of a consumer together may hold unacknowledged, unless the configuration says otherwise.
 pub const MAX_ACK_PENDING: u32 = 20_000;
 
@@ -66,6 +69,13 @@ pub struct NatsSourceConfig {
     /// Where to end. Default: never.
     #[serde(default)]
     pub until: Option<Until>,
+    /// What becomes of a message that is no JSON object. Default: `fail`.
+    #[serde(default)]
+    pub on_malformed: OnMalformed,
+    /// With a `consumer`: how often messages are acknowledged, once what came of them is written. Default: 1s.
+    #[serde(default = "commit_every", with = "crate::duration")]
+    #[schemars(with = "String")]
+    pub commit_every: Duration,
     /// For a `consumer` that is made: after how long a message that was not acknowledged goes to another reader. Readers
     /// that live ask for more time by themselves. Default: 30s.
     #[serde(default = "ack_wait", with = "crate::duration")]
@@ -74,6 +84,17 @@ pub struct NatsSourceConfig {
     /// For a `consumer` that is made: messages that all its readers together may hold. Default: 20000.
     #[serde(default = "max_ack_pending")]
     pub max_ack_pending: u32,
+}
+
+/// What becomes of a message that is no record.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMalformed {
+    /// The run ends.
+    #[default]
+    Fail,
+    /// It goes to the dead letters.
+    DeadLetter,
 }
 
 /// Where to begin.
@@ -117,6 +138,10 @@ pub struct NatsSinkConfig {
     pub name: Option<String>,
 }
 
+const fn commit_every() -> Duration {
+    COMMIT_EVERY
+}
+
 const fn ack_wait() -> Duration {
     ACK_WAIT
 }
@@ -142,6 +167,8 @@ impl NatsSourceConfig {
             consumer: None,
             start: Start::default(),
             until: None,
+            on_malformed: OnMalformed::default(),
+            commit_every: COMMIT_EVERY,
             ack_wait: ACK_WAIT,
             max_ack_pending: MAX_ACK_PENDING,
         }

@@ -40,6 +40,7 @@ pub struct NatsConsumer {
 /// The other end: what tells the server that messages are done.
 pub struct NatsAcks {
     connection: Arc<Connection>,
+    stream: String,
     held: Arc<Held>,
 }
 
@@ -72,7 +73,7 @@ impl NatsConsumer {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         })?;
-        let acks = NatsAcks { connection: Arc::clone(&connection), held: Arc::clone(&held) };
+        let acks = NatsAcks { connection: Arc::clone(&connection), stream: config.name(), held: Arc::clone(&held) };
         let consumer = Self {
             pull: Pull::new(connection, config, 0),
             stream: config.stream.clone(),
@@ -136,7 +137,7 @@ impl NatsConsumer {
 
 impl Messages for NatsConsumer {
     fn poll(&mut self, max: usize, wait: Duration, into: &mut Vec<Event>) -> Result<bool, Error> {
-        if self.ended {
+        if self.ended && max > 0 {
             return Ok(false);
         }
         let connection = Arc::clone(&self.pull.connection);
@@ -145,6 +146,10 @@ impl Messages for NatsConsumer {
 }
 
 impl Acknowledge for NatsAcks {
+    fn name(&self, _partition: u32) -> Option<String> {
+        Some(self.stream.clone())
+    }
+
     /// The server has heard of all of them when it returns.
     fn acknowledge(&self, read: &[(u32, Position)]) -> Result<(), Error> {
         for (_, position) in read {

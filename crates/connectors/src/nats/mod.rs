@@ -15,7 +15,8 @@ mod sink;
 mod source;
 
 pub use config::{
-    ACK_WAIT, MAX_ACK_PENDING, NatsConfig, NatsSinkConfig, NatsSourceConfig, PUBLISHES_AHEAD, Start, Until,
+    ACK_WAIT, COMMIT_EVERY, MAX_ACK_PENDING, NatsConfig, NatsSinkConfig, NatsSourceConfig, OnMalformed,
+    PUBLISHES_AHEAD, Start, Until,
 };
 pub use consumer::{NatsAcks, NatsConsumer};
 pub use sink::NatsSink;

@@ -78,6 +78,15 @@ impl NatsSink {
         })
     }
 
+    /// As [`open`](Self::open), to go on where [`prepare`](Sink::prepare) returned `state`: with ids that begin as they did.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn resume(config: &NatsSinkConfig, state: &str) -> Result<Self, Error> {
+        Self::open(&NatsSinkConfig { name: Some(state.to_owned()), ..config.clone() })
+    }
+
     fn unless_failed(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -175,6 +184,11 @@ impl Sink for NatsSink {
     /// Everything is stored when it returns.
     fn flush(&mut self) -> Result<(), Error> {
         self.unless_failed(Self::arrive)
+    }
+
+    fn prepare(&mut self, _epoch: u64) -> Result<String, Error> {
+        self.flush()?;
+        Ok(self.name.clone())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Error> {

@@ -142,12 +142,12 @@ struct Read {
 
 impl Messages for NatsSource {
     fn poll(&mut self, max: usize, wait: Duration, into: &mut Vec<Event>) -> Result<bool, Error> {
-        if self.told_end {
-            return Ok(false);
-        }
         if max == 0 {
             self.pull.connection.wait(async { tokio::time::sleep(wait).await })?;
             return Ok(true);
+        }
+        if self.told_end {
+            return Ok(false);
         }
         let partition = self.partition;
         for Read { after, content } in self.read(max, wait)? {
