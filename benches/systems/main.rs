@@ -45,7 +45,7 @@ const SECTIONS: [Section; 2] =
     [("postgres", "INFLIGHT_TEST_POSTGRES", postgres::print), ("redis", "INFLIGHT_TEST_REDIS", redis::print)];
 
 fn main() -> ExitCode {
-    let mut effort = Effort { window: Duration::from_secs(3), rounds: 7, rows: 1_000_000, apart: APART };
+    let mut effort = Effort { window: Duration::from_millis(1500), rounds: 5, rows: 1_000_000, apart: APART };
     let mut wanted = Vec::new();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {

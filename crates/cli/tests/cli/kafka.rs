@@ -255,9 +255,16 @@ fn what_cannot_be_used_is_told_in_a_sentence() {
     assert!(absent.code == 1 && absent.stderr.contains("nowhere: the topic cannot be used"), "{absent:?}");
     let absent = run("stdin", &format!("{{ kafka: {{ brokers: '{address}', topic: nowhere }} }}"));
     assert!(absent.code == 1 && absent.stderr.contains("nowhere: the topic cannot be used"), "{absent:?}");
-    let nobody = run("stdin", "{ kafka: { brokers: '127.0.0.1:1', topic: x } }");
-    assert!(nobody.code == 1 && nobody.stderr.contains("the brokers cannot be asked"), "{nobody:?}");
-    assert!(nobody.stderr.contains("Connection refused"), "{nobody:?}");
+}
+
+#[test]
+fn brokers_that_are_away_are_waited_for() {
+    let workspace = with_users("stdin", "{ kafka: { brokers: '127.0.0.1:1', topic: x } }", "");
+    let mut waiting = Running::start(&workspace, &["run", "p.yaml"]);
+    waiting.wait_for_stderr("the sink waits: x: the brokers cannot be asked");
+    waiting.wait_for_stderr("Connection refused");
+    waiting.signal("TERM");
+    assert_eq!(waiting.end().code, 0);
 }
 
 #[test]
