@@ -11,10 +11,11 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::Effort;
-use crate::contest::{Contestant, Count, compete, print as print_table, print_latency};
+use crate::contest::{Contestant, Count, print_latency};
 use crate::keys::{Keys, Spread};
 use crate::measure::Sample;
-use crate::operator::{AUTO, BATCH, DEPTH, FIXED, Lookup, by_hand, operator, trickle};
+use crate::operator::{BATCH, DEPTH, Lookup, trickle};
+use crate::throughput::Match;
 
 const TABLE: &str = "inflight_bench_users";
 
@@ -34,26 +35,11 @@ pub(crate) fn print(runtime: &Runtime, effort: &Effort, server: &str) {
 
 fn throughput(runtime: &Runtime, effort: &Effort, server: &str, connections: usize, spread: Spread) {
     let bare: Vec<Bare> = (0..connections).map(|_| runtime.block_on(Bare::connect(server))).collect();
-    let keys = || Keys::new(spread, effort.rows);
-    let users = runtime.block_on(lookup(server, connections));
-    let behind = |concurrency, ordered| {
-        move |runtime: &Runtime, window| {
-            let users = runtime.block_on(lookup(server, connections));
-            runtime.block_on(operator(users, concurrency, ordered, keys(), window))
-        }
-    };
-    let contestants = [
-        Contestant::new(format!("tokio-postgres, `= any` of {BATCH} by hand"), |runtime, window| {
-            runtime.block_on(bare_driver(&bare, keys(), window))
-        }),
-        Contestant::new("`PostgresLookup` by hand", |runtime, window| {
-            runtime.block_on(by_hand(&users, connections * DEPTH, keys(), window))
-        }),
-        Contestant::new("inflight, unordered", behind(FIXED, false)),
-        Contestant::new("inflight, ordered", behind(FIXED, true)),
-        Contestant::new("inflight, ordered, `auto`", behind(AUTO, true)),
-    ];
-    print_table(&format!("{connections} connections, {spread:?} keys"), &compete(runtime, effort, &contestants));
+    let bare = Contestant::new(format!("tokio-postgres, `= any` of {BATCH} by hand"), |runtime, window| {
+        runtime.block_on(bare_driver(&bare, Keys::new(spread, effort.rows), window))
+    });
+    let contest = Match { connections, spread, bare, connector: "PostgresLookup" };
+    contest.print(runtime, effort, |runtime| runtime.block_on(lookup(server, connections)));
 }
 
 impl Lookup for PostgresLookup {
