@@ -54,6 +54,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blank;
 pub mod duration;
 mod error;
 pub mod file;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::input::read_error;
 use super::position::Reached;
 use super::{ColumnType, MAX_LINE_BYTES};
+use crate::blank::blank;
 use crate::suggestion::{did_you_mean, list};
 use crate::{Error, ErrorKind, Record};
 
@@ -50,6 +51,7 @@ pub struct Csv<R> {
     rows: ::csv::Reader<LineFeed<R>>,
     row: ::csv::ByteRecord,
     columns: Vec<(String, ColumnType)>,
+    blank: Record,
     null: Vec<String>,
     records: u64,
     ended: bool,
@@ -75,6 +77,7 @@ impl<R: Read> Csv<R> {
             rows,
             row: ::csv::ByteRecord::new(),
             columns: Vec::new(),
+            blank: Record::new(),
             null: options.null.clone(),
             records: 0,
             ended: false,
@@ -133,6 +136,7 @@ impl<R: Read> Csv<R> {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
+        self.blank = blank(self.header());
         Ok(())
     }
 
@@ -152,10 +156,9 @@ impl<R: Read> Csv<R> {
         if !self.read_row()? {
             return Ok(None);
         }
-        let mut record = Record::with_capacity(self.columns.len());
-        for ((name, column_type), field) in self.columns.iter().zip(&self.row) {
-            let value = self.value(*column_type, field).map_err(|error| error.in_field(name))?;
-            record.insert(name.clone(), value);
+        let mut record = self.blank.clone();
+        for ((value, (name, column_type)), field) in record.values_mut().zip(&self.columns).zip(&self.row) {
+            *value = self.value(*column_type, field).map_err(|error| error.in_field(name))?;
         }
         self.records += 1;
         Ok(Some(record))

@@ -29,7 +29,7 @@ pub struct FileSource {
 
 enum Records {
     JsonLines(JsonLines<Box<dyn Read + Send>>),
-    Csv(Csv<Box<dyn Read + Send>>),
+    Csv(Box<Csv<Box<dyn Read + Send>>>),
 }
 
 impl FileSource {
@@ -78,7 +78,10 @@ impl FileSource {
         let Input { reader, name, bytes_read, bytes_total, beginning } = input;
         let records = match config.format()? {
             Format::JsonLines => Records::JsonLines(JsonLines::new(reader, config.max_line_bytes)),
-            Format::Csv => Records::Csv(Csv::new(reader, &csv_options(config)).map_err(|error| error.in_file(&name))?),
+            Format::Csv => {
+                let rows = Csv::new(reader, &csv_options(config)).map_err(|error| error.in_file(&name))?;
+                Records::Csv(Box::new(rows))
+            }
         };
         let (failure, reached, compression) = (None, Reached::default(), config.compression());
         Ok(Self { name, records, failure, reached, bytes_read, bytes_total, beginning, compression })

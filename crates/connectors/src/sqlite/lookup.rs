@@ -8,6 +8,7 @@ use serde_json::{Number, Value};
 
 use super::error::sqlite_error;
 use super::{SqliteLookupConfig, quoted, quoted_list};
+use crate::blank::blank;
 use crate::suggestion::{did_you_mean, list};
 use crate::{Error, ErrorKind, Key, Record};
 
@@ -42,6 +43,7 @@ pub struct SqliteLookup {
     parameters: Vec<usize>,
     key_columns: Vec<String>,
     columns: Vec<String>,
+    blank: Record,
 }
 
 impl SqliteLookup {
@@ -71,7 +73,8 @@ impl SqliteLookup {
             (answer_columns(&statement)?, parameters(&statement, key_columns)?)
         };
         let database = config.database.clone();
-        Ok(Self { connection, database, sql, parameters, key_columns: key_columns.to_vec(), columns })
+        let (blank, key_columns) = (blank(names(&columns)), key_columns.to_vec());
+        Ok(Self { connection, database, sql, parameters, key_columns, columns, blank })
     }
 
     /// The names of the fields of an answer.
@@ -139,10 +142,10 @@ impl SqliteLookup {
     }
 
     fn record(&self, row: &Row<'_>) -> Result<Record, Error> {
-        let mut record = Record::with_capacity(self.columns.len());
-        for (index, name) in self.columns.iter().enumerate() {
+        let mut record = self.blank.clone();
+        for (index, (name, field)) in record.iter_mut().enumerate() {
             let value = row.get_ref(index).map_err(|error| sqlite_error("cannot look up", error))?;
-            record.insert(name.clone(), json_value(value).map_err(|error| error.in_field(name))?);
+            *field = json_value(value).map_err(|error| error.in_field(name))?;
         }
         Ok(record)
     }

@@ -1,5 +1,7 @@
 //! Keys on their way to the server: an array for each key column.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -18,13 +20,13 @@ pub(super) enum KeyType {
     Converted(String),
 }
 
-pub(super) type Column = Box<dyn ToSql + Sync + Send>;
+pub(super) type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
 /// The value of one key in one column.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Part {
+#[derive(Debug, Eq, Hash, PartialEq)]
+pub(super) enum Part<'a> {
     Integer(i64),
-    Text(String),
+    Text(Cow<'a, str>),
 }
 
 impl KeyType {
@@ -58,10 +60,13 @@ impl KeyType {
     }
 
     /// The value as it travels; none when no integer column can have it.
-    pub(super) fn part(&self, value: &Value) -> Result<Option<Part>, Error> {
+    pub(super) fn part<'a>(&self, value: &'a Value) -> Result<Option<Part<'a>>, Error> {
+        if let (Self::Integer { .. }, Some(number)) = (self, value.as_i64()) {
+            return Ok(Some(Part::Integer(number)));
+        }
         let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::String(text) => Cow::Borrowed(text.as_str()),
+            Value::Number(_) | Value::Bool(_) => Cow::Owned(value.to_string()),
             Value::Null => return Ok(None),
             Value::Array(_) | Value::Object(_) => {
                 let message = "a list or an object cannot be a key; take one of its fields";
@@ -75,15 +80,15 @@ impl KeyType {
     }
 
     /// The parts of all keys in one column, in the form the driver takes.
-    pub(super) fn column(&self, parts: impl Iterator<Item = Part>) -> Column {
+    pub(super) fn column<'a>(&self, parts: impl Iterator<Item = &'a Part<'a>>) -> Column<'a> {
         match self {
             Self::Integer { .. } => {
-                let number = |part| if let Part::Integer(number) = part { number } else { 0 };
+                let number = |part: &Part<'_>| if let Part::Integer(number) = part { *number } else { 0 };
                 Box::new(parts.map(number).collect::<Vec<i64>>())
             }
             _ => {
-                let text = |part| if let Part::Text(text) = part { text } else { String::new() };
-                Box::new(parts.map(text).collect::<Vec<String>>())
+                let text = |part: &'a Part<'a>| if let Part::Text(text) = part { text.as_ref() } else { "" };
+                Box::new(parts.map(text).collect::<Vec<&str>>())
             }
         }
     }
@@ -111,16 +116,21 @@ mod tests {
 
     #[test]
     fn integers_are_found_in_numbers_and_texts() {
-        let part = |value| KeyType::of_column("integer").part(&value).map_err(|error| error.to_string());
+        let integer = KeyType::of_column("integer");
+        let part = |value: &Value| match integer.part(value) {
+            Ok(Some(Part::Integer(number))) => Ok(Some(number)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        };
         for value in [json!(7), json!(7.0), json!("7"), json!(" 7 ")] {
-            assert_eq!(part(value), Ok(Some(Part::Integer(7))));
+            assert_eq!(part(&value), Ok(Some(7)));
         }
         for value in [json!(7.5), json!(u64::MAX), json!(1e300), json!("99999999999999999999")] {
-            assert_eq!(part(value), Ok(None));
+            assert_eq!(part(&value), Ok(None));
         }
-        assert!(part(json!("seven")).unwrap_err().contains("\"seven\" is not a number"));
-        assert!(part(json!([7])).unwrap_err().contains("cannot be a key"));
-        assert!(part(json!(true)).is_err());
+        assert!(part(&json!("seven")).unwrap_err().contains("\"seven\" is not a number"));
+        assert!(part(&json!([7])).unwrap_err().contains("cannot be a key"));
+        assert!(part(&json!(true)).is_err());
     }
 
     #[test]
@@ -128,7 +138,7 @@ mod tests {
         let numeric = KeyType::of_column("numeric");
         assert_eq!(numeric.array(2), "$2::text[]::numeric[]");
         assert_eq!(KeyType::of_parameter(&Type::NUMERIC).array(1), "$1::text[]::\"pg_catalog\".\"numeric\"[]");
-        assert_eq!(numeric.part(&json!(1.5)).unwrap(), Some(Part::Text("1.5".to_owned())));
-        assert_eq!(KeyType::of_column("boolean").part(&json!(true)).unwrap(), Some(Part::Text("true".to_owned())));
+        assert_eq!(numeric.part(&json!(1.5)).unwrap(), Some(Part::Text("1.5".into())));
+        assert_eq!(KeyType::of_column("boolean").part(&json!(true)).unwrap(), Some(Part::Text("true".into())));
     }
 }

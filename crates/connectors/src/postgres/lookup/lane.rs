@@ -90,23 +90,26 @@ impl Live {
 
     async fn answer(self: &Arc<Self>, keys: &[Key], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
         self.question.check(keys).map_err(Trouble::Refused)?;
+        let width = self.question.width();
         let mut answers: Vec<Answer> = vec![Ok(None); keys.len()];
-        let mut asked = Vec::with_capacity(keys.len());
+        let (mut asked, mut parts) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len() * width));
         for (index, key) in keys.iter().enumerate() {
-            match self.question.parts(key) {
-                Ok(Some(parts)) => asked.push((index, parts)),
-                Ok(None) => {}
+            match self.question.add_parts(key, &mut parts) {
+                Ok(true) => asked.push(index),
+                Ok(false) => {}
                 Err(error) => answers[index] = Err(error),
             }
         }
-        let mut parts = vec![asked.as_slice()];
-        while let Some(part) = parts.pop() {
-            let values: Vec<&[Part]> = part.iter().map(|(_, values)| values.as_slice()).collect();
-            match self.ask(&values, server).await {
-                Ok(found) => part.iter().zip(found).for_each(|((index, _), answer)| answers[*index] = answer),
-                Err(Trouble::Refused(error)) if error.kind() == ErrorKind::Malformed => match part {
-                    [(index, _)] => answers[*index] = Err(error),
-                    _ => parts.extend(<[_; 2]>::from(part.split_at(part.len() / 2))),
+        let mut slices = vec![(asked.as_slice(), parts.as_slice())];
+        while let Some((asked, parts)) = slices.pop() {
+            match self.ask(parts, server).await {
+                Ok(found) => asked.iter().zip(found).for_each(|(index, answer)| answers[*index] = answer),
+                Err(Trouble::Refused(error)) if error.kind() == ErrorKind::Malformed => match asked {
+                    [index] => answers[*index] = Err(error),
+                    _ => {
+                        let (asked, parts) = (asked.split_at(asked.len() / 2), parts.split_at(asked.len() / 2 * width));
+                        slices.extend([(asked.0, parts.0), (asked.1, parts.1)]);
+                    }
                 },
                 Err(trouble) => return Err(trouble),
             }
@@ -114,15 +117,15 @@ impl Live {
         Ok(answers)
     }
 
-    async fn ask(self: &Arc<Self>, asked: &[&[Part]], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
-        if asked.is_empty() {
+    async fn ask(self: &Arc<Self>, parts: &[Part<'_>], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
+        if parts.is_empty() {
             return Ok(Vec::new());
         }
         let flight = Flight::begin(self, server);
-        let result = self.question.ask(&self.client, asked).await;
+        let result = self.question.ask(&self.client, parts).await;
         flight.landed();
         let error = match result {
-            Ok(rows) => return self.question.answers(&rows, asked).map_err(Trouble::Refused),
+            Ok(rows) => return self.question.answers(&rows, parts).map_err(Trouble::Refused),
             Err(error) => error,
         };
         let is_lost = self.is_to_blame(&error);

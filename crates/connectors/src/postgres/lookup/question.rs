@@ -1,13 +1,16 @@
 //! The statement that asks for many keys at once, and what its rows mean.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::keys::{Column, KeyType, Part};
 use super::parameters::replaced;
 use super::value::{Json, is_read};
+use crate::blank::blank;
 use crate::postgres::error::postgres_error;
 use crate::postgres::table::{Table, unknown};
 use crate::postgres::{PostgresLookupConfig, ROWS_MAX, Rows, names, quoted};
@@ -20,6 +23,7 @@ pub(super) struct Question {
     pub(super) statement: Statement,
     /// The other columns.
     pub(super) columns: Vec<String>,
+    blank: Record,
     key_columns: Vec<String>,
     keys: Vec<KeyType>,
     tells: Tells,
@@ -60,16 +64,31 @@ impl Question {
         if let Some(sql) = converted(&sql, &statement) {
             statement = client.prepare(&sql).await.map_err(failed)?;
         }
+        let blank = blank(names(&columns));
         let key_columns = key_columns.to_vec();
-        let question = Self { statement, columns, key_columns, keys, tells, rows: config.rows };
+        let question = Self { statement, columns, blank, key_columns, keys, tells, rows: config.rows };
         question.ask(client, &[]).await.map_err(|error| postgres_error("cannot look up", error))?;
         Ok(question)
     }
 
-    /// The values of a key as they travel; none when no row can have it.
-    pub(super) fn parts(&self, key: &Key) -> Result<Option<Vec<Part>>, Error> {
-        let parts = key.iter().zip(&self.keys).zip(&self.key_columns);
-        parts.map(|((value, of), name)| of.part(value).map_err(|error| error.in_field(name))).collect()
+    /// How many parts each key has.
+    pub(super) fn width(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Adds the parts of a key as they travel; false, and nothing is added, when no row can have it.
+    pub(super) fn add_parts<'a>(&self, key: &'a Key, parts: &mut Vec<Part<'a>>) -> Result<bool, Error> {
+        let before = parts.len();
+        for ((value, of), name) in key.iter().zip(&self.keys).zip(&self.key_columns) {
+            match of.part(value).map_err(|error| error.in_field(name)) {
+                Ok(Some(part)) => parts.push(part),
+                none => {
+                    parts.truncate(before);
+                    return none.map(|_| false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Whether each key has a value for each key column.
@@ -84,55 +103,56 @@ impl Question {
         }
     }
 
-    pub(super) async fn ask(&self, client: &Client, asked: &[&[Part]]) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let column = |(at, of): (usize, &KeyType)| of.column(asked.iter().filter_map(|parts| parts.get(at).cloned()));
-        let columns: Vec<Column> = self.keys.iter().enumerate().map(column).collect();
-        let parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
-            columns.iter().map(|column| &**column as &(dyn tokio_postgres::types::ToSql + Sync)).collect();
+    /// Asks for the keys that have these parts, one key after the other.
+    pub(super) async fn ask(&self, client: &Client, parts: &[Part<'_>]) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let column = |(at, of): (usize, &KeyType)| of.column(parts.iter().skip(at).step_by(self.width()));
+        let columns: Vec<Column<'_>> = self.keys.iter().enumerate().map(column).collect();
+        let parameters: Vec<&(dyn ToSql + Sync)> =
+            columns.iter().map(|column| &**column as &(dyn ToSql + Sync)).collect();
         client.query(&self.statement, &parameters).await
     }
 
     /// What the rows say about each of the keys asked for, in their order.
-    pub(super) fn answers(&self, rows: &[Row], asked: &[&[Part]]) -> Result<Vec<Answer>, Error> {
-        let mut found: Vec<Vec<Value>> = vec![Vec::new(); asked.len()];
+    pub(super) fn answers(&self, rows: &[Row], parts: &[Part<'_>]) -> Result<Vec<Answer>, Error> {
         match self.tells {
-            Tells::Number => {
-                for row in rows {
-                    let number: i64 = row.try_get(0).map_err(unread)?;
-                    let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-                    if let Some(found) = index.and_then(|index| found.get_mut(index)) {
-                        found.push(self.record(row)?);
-                    }
-                }
-            }
-            Tells::Key => {
-                let mut row_of: HashMap<Part, &Row> = HashMap::with_capacity(rows.len());
-                for row in rows {
-                    row_of.insert(self.key(row)?, row);
-                }
-                for (parts, found) in asked.iter().zip(&mut found) {
-                    if let Some(row) = parts.first().and_then(|part| row_of.get(part)) {
-                        found.push(self.record(row)?);
-                    }
-                }
+            Tells::Key => self.answers_by_key(rows, parts),
+            Tells::Number => self.answers_by_number(rows, parts.len() / self.width()),
+        }
+    }
+
+    fn answers_by_key(&self, rows: &[Row], keys: &[Part<'_>]) -> Result<Vec<Answer>, Error> {
+        let mut row_of: HashMap<Part<'_>, &Row> = HashMap::with_capacity(rows.len());
+        for row in rows {
+            row_of.insert(self.told_key(row)?, row);
+        }
+        keys.iter().map(|key| Ok(Ok(row_of.get(key).map(|row| self.record(row)).transpose()?))).collect()
+    }
+
+    fn answers_by_number(&self, rows: &[Row], keys: usize) -> Result<Vec<Answer>, Error> {
+        let mut found: Vec<Vec<Value>> = vec![Vec::new(); keys];
+        for row in rows {
+            let number: i64 = row.try_get(0).map_err(unread)?;
+            let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+            if let Some(found) = index.and_then(|index| found.get_mut(index)) {
+                found.push(self.record(row)?);
             }
         }
         Ok(found.into_iter().map(|rows| self.answer(rows)).collect())
     }
 
-    fn key(&self, row: &Row) -> Result<Part, Error> {
-        let Json(value) = row.try_get(0).map_err(unread)?;
-        Ok(match value {
-            Value::String(text) => Part::Text(text),
-            number => Part::Integer(number.as_i64().unwrap_or_default()),
-        })
+    /// The key that a row has in its first column.
+    fn told_key<'a>(&self, row: &'a Row) -> Result<Part<'a>, Error> {
+        if let Some(KeyType::Text) = self.keys.first() {
+            return Ok(Part::Text(Cow::Borrowed(row.try_get(0).map_err(unread)?)));
+        }
+        let Json(number) = row.try_get(0).map_err(unread)?;
+        Ok(Part::Integer(number.as_i64().unwrap_or_default()))
     }
 
     fn record(&self, row: &Row) -> Result<Value, Error> {
-        let mut record = Record::with_capacity(self.columns.len());
-        for (index, name) in self.columns.iter().enumerate() {
-            let Json(value) = row.try_get(index + 1).map_err(|error| unread(error).in_field(name))?;
-            record.insert(name.clone(), value);
+        let mut record = self.blank.clone();
+        for (index, (name, value)) in record.iter_mut().enumerate() {
+            Json(*value) = row.try_get(index + 1).map_err(|error| unread(error).in_field(name))?;
         }
         Ok(Value::Object(record))
     }
