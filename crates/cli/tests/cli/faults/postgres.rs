@@ -109,9 +109,11 @@ fn a_server_that_hangs_at_the_start_is_waited_for() {
     let mut flow = place.start();
     flow.fault_begins();
     flow.wait_for_stderr("look-up `user` waits: ");
+    flow.go_on(place.pace.fault);
     place.proxy.behave(Manner::Pass);
     flow.fault_ends();
     flow.wait_until_out(1);
+    flow.go_on(place.pace.after);
     place.ended_well(flow, "server hangs at start").says_once(&["look-up `user` goes on after "]);
 }
 
