@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+mod debian;
 mod deny;
 mod faults;
 mod kill;

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::debian::install;
+
 mod kafka;
 mod nats;
 mod postgres;
@@ -228,22 +230,6 @@ fn wait_until(time: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 fn network_tools() -> Result<(), String> {
     let is_there = || Command::new("ip").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     if is_there() { Ok(()) } else { install("iproute2") }
-}
-
-/// Installs a package of Debian, which only root can; if it is not found, once more with fresh lists of packages.
-fn install(package: &str) -> Result<(), String> {
-    let install = ["install", "--quiet", "--yes", "--no-install-recommends", package];
-    apt_get(&install).or_else(|_| apt_get(&["update", "--quiet"]).and_then(|()| apt_get(&install)))
-}
-
-fn apt_get(arguments: &[&str]) -> Result<(), String> {
-    println!("$ apt-get {}", arguments.join(" "));
-    let mut command = Command::new("apt-get");
-    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-    let output = command.output().map_err(|error| format!("apt-get: {error}; install it by hand"))?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    let last = words.lines().last().unwrap_or_default();
-    if output.status.success() { Ok(()) } else { Err(format!("apt-get {}: {last}", arguments.join(" "))) }
 }
 
 fn shown(path: &Path) -> String {

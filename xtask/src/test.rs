@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::debian::openssl;
 use crate::servers::Servers;
 use crate::step::{Outcome, Step, Trouble, call, run_all};
 use crate::workspace::{Package, Workspace, cargo, root};
@@ -63,6 +64,7 @@ fn fmt() -> Outcome {
 }
 
 fn clippy() -> Outcome {
+    openssl();
     let clippy = |features: &[&str]| {
         call(cargo().args(["clippy", "--workspace", "--all-targets"]).args(features).args(["--", "-D", "warnings"]))
     };
@@ -93,6 +95,7 @@ fn doc() -> Outcome {
 
 /// All but the simulation, which is too slow without optimisation and switches the core's mutants on, for all.
 fn test() -> Outcome {
+    openssl();
     let workspace = Workspace::read()?;
     let features = additions(&workspace);
     let servers = Servers::start(&workspace.target);

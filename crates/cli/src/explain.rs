@@ -87,8 +87,9 @@ fn normalised_source(source: &Source, folder: &Path) -> anyhow::Result<Value> {
         }
         Source::Nats(config) => json!({ "nats": without_nulls(serde_json::to_value(config)?) }),
         #[cfg(feature = "kafka")]
-        Source::Kafka(config) => {
-            let mut config = without_nulls(serde_json::to_value(config)?);
+        Source::Kafka(mut config) => {
+            config.server.paths_mut().for_each(|path| *path = typed(path, folder).into());
+            let mut config = kafka(config)?;
             if let Some(config) = config.as_object_mut() {
                 config.retain(|key, value| key != "topic" || *value != "");
             }
@@ -115,8 +116,23 @@ fn normalised_sink(sink: &Sink, folder: &Path) -> anyhow::Result<Value> {
         }
         Sink::Nats(config) => json!({ "nats": without_nulls(serde_json::to_value(config)?) }),
         #[cfg(feature = "kafka")]
-        Sink::Kafka(config) => json!({ "kafka": without_nulls(serde_json::to_value(config)?) }),
+        Sink::Kafka(mut config) => {
+            config.server.paths_mut().for_each(|path| *path = typed(path, folder).into());
+            json!({ "kafka": kafka(config)? })
+        }
     })
+}
+
+/// `tls: {}` says something, though it is empty.
+#[cfg(feature = "kafka")]
+fn kafka(config: impl Serialize) -> anyhow::Result<Value> {
+    let full = serde_json::to_value(config)?;
+    let is_encrypted = full["tls"].is_object();
+    let mut config = without_nulls(full);
+    if let (true, Value::Object(config)) = (is_encrypted, &mut config) {
+        config.entry("tls").or_insert_with(|| json!({}));
+    }
+    Ok(config)
 }
 
 fn normalised_step(step: &Step, folder: &Path) -> anyhow::Result<Value> {

@@ -232,7 +232,7 @@ impl Pipeline {
         let Self { folder, source, setup, steps, sink, dead_letter, checkpoint, cluster, .. } = self;
         let mut paths = source.paths_mut();
         paths.extend(sink.paths_mut());
-        paths.extend(dead_letter.as_mut().and_then(Sink::paths_mut));
+        paths.extend(dead_letter.iter_mut().flat_map(Sink::paths_mut));
         if let Some(setup) = setup {
             paths.push(&mut setup.database);
             paths.extend(setup.tables.values_mut().map(|table| &mut table.csv));

@@ -87,14 +87,14 @@ impl Sink {
     }
 
     /// The paths in it that start from the folder of the pipeline file.
-    pub(super) fn paths_mut(&mut self) -> Option<&mut PathBuf> {
+    pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
-            Self::File(config) => Some(&mut config.path),
-            Self::Sqlite(config) => Some(&mut config.database),
-            Self::Postgres(config) => config.server.sslrootcert.as_mut(),
+            Self::File(config) => vec![&mut config.path],
+            Self::Sqlite(config) => vec![&mut config.database],
+            Self::Postgres(config) => config.server.sslrootcert.iter_mut().collect(),
             #[cfg(feature = "kafka")]
-            Self::Kafka(_) => None,
-            Self::Nats(config) => config.server.ca.as_mut(),
+            Self::Kafka(config) => config.server.paths_mut().collect(),
+            Self::Nats(config) => config.server.ca.iter_mut().collect(),
         }
     }
 

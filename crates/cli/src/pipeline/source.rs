@@ -155,7 +155,7 @@ impl Source {
                 false => config.paths.iter_mut().collect(),
             },
             #[cfg(feature = "kafka")]
-            Self::Kafka(_) => Vec::new(),
+            Self::Kafka(config) => config.server.paths_mut().collect(),
             Self::Nats(config) => config.server.ca.iter_mut().collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! Kafka on both sides, against a real broker.
 
 mod broker;
+mod secure;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -24,7 +25,11 @@ fn record(number: u64) -> String {
 }
 
 fn all() -> Vec<u64> {
-    (0..RECORDS).collect()
+    all_of(RECORDS)
+}
+
+fn all_of(records: u64) -> Vec<u64> {
+    (0..records).collect()
 }
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {

@@ -1,6 +1,7 @@
 //! What a user writes about Kafka in a pipeline.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -29,16 +30,92 @@ const OURS: [(&str, &str); 12] = [
     ("transactional.id", "`exactly_once`"),
 ];
 
+/// The same, of what `tls`, `user`, `password` and `mechanism` say, if one of them is there.
+const SECURITY: [(&str, &str); 8] = [
+    ("security.protocol", "`tls`, `user`, or both"),
+    ("sasl.mechanism", "`mechanism`"),
+    ("sasl.mechanisms", "`mechanism`"),
+    ("sasl.username", "`user`"),
+    ("sasl.password", "`password`"),
+    ("ssl.ca.location", "`tls: { ca: FILE }`"),
+    ("ssl.certificate.location", "`tls: { cert: FILE, key: FILE }`"),
+    ("ssl.key.location", "`tls: { cert: FILE, key: FILE }`"),
+];
+
 /// Which brokers, and how to talk to them.
+///
+/// ```
+/// use inflight_connectors::kafka::{KafkaConfig, KafkaSourceConfig, KafkaTls, Mechanism};
+///
+/// let server = KafkaConfig {
+///     tls: Some(KafkaTls::default()),
+///     user: Some("reader".to_owned()),
+///     password: Some("secret".into()),
+///     mechanism: Some(Mechanism::ScramSha512),
+///     ..KafkaConfig::new("kafka.example:9094")
+/// };
+/// KafkaSourceConfig { server, ..KafkaSourceConfig::new("", "orders") }.check().unwrap();
+/// ```
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct KafkaConfig {
     /// Some of the brokers, with commas between them: `kafka-1:9092,kafka-2:9092`.
     pub brokers: String,
-    /// Settings of librdkafka, the client library, by its own names: `{ security.protocol: sasl_plaintext, ... }`; their
-    /// values are never shown.
-    /// Default: none.
+    /// Encryption: `tls: {}` trusts whom the system trusts. Default: none.
+    #[serde(default)]
+    pub tls: Option<KafkaTls>,
+    /// The user, for brokers that ask for one (SASL); with `password` and `mechanism`. Default: nobody.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The password of that user.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// How the password is shown to the brokers.
+    #[serde(default)]
+    pub mechanism: Option<Mechanism>,
+    /// Settings of librdkafka, the client library, by its own names: `{ fetch.max.bytes: "1000000" }`; their values are
+    /// never shown. Default: none.
     #[serde(default)]
     pub properties: BTreeMap<String, Secret>,
+}
+
+/// Encryption of the connections to brokers, who have to prove that they are who they are called.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaTls {
+    /// A file of certificates (PEM) that the brokers' must be signed by. Default: those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// A file with the certificate (PEM) that this client shows, for brokers that ask for one. Default: none.
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    /// The file with the key (PEM) of that certificate.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+}
+
+/// How a password is shown to brokers (SASL).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Mechanism {
+    /// As it is, so only with `tls`.
+    #[serde(rename = "plain")]
+    Plain,
+    /// So that nobody who listens learns it.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// The same, with a longer hash.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// As brokers call it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
 }
 
 /// Topics to read. Each message has to be a JSON object.
@@ -142,15 +219,47 @@ pub struct KafkaSinkConfig {
 }
 
 impl KafkaConfig {
+    /// These brokers, neither encrypted nor with a user.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self { brokers: brokers.into(), ..Self::default() }
+    }
+
+    /// The files that it names, to be found from somewhere else.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.tls.iter_mut().flat_map(|KafkaTls { ca, cert, key }| [ca, cert, key]).flatten()
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.brokers.split(',').any(|broker| broker.trim().is_empty()) {
             let message = "`brokers` names no broker, or has a comma too many; write host:port, or several with commas";
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let ours = OURS.iter().find(|(name, _)| self.properties.contains_key(*name));
+        self.check_security()?;
+        let is_secured = self.tls.is_some() || self.user.is_some();
+        let security = if is_secured { &SECURITY[..] } else { &[] };
+        let ours = OURS.iter().chain(security).find(|(name, _)| self.properties.contains_key(*name));
         ours.map_or(Ok(()), |(name, remedy)| {
             Err(Error::new(ErrorKind::Config, format!("`{name}` is not for `properties`; write {remedy}")))
         })
+    }
+
+    fn check_security(&self) -> Result<(), Error> {
+        let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message));
+        if self.tls.as_ref().is_some_and(|tls| tls.cert.is_some() != tls.key.is_some()) {
+            return wrong("`cert` and `key` belong together: the certificate that is shown, and its key");
+        }
+        match (&self.user, &self.password, self.mechanism) {
+            (None, None, None) => Ok(()),
+            (Some(_), Some(_), Some(Mechanism::Plain)) if self.tls.is_none() => wrong(
+                "`mechanism: plain` would send the password for everybody to read; add `tls: {}`, or take a scram \
+                 mechanism",
+            ),
+            (Some(_), Some(_), Some(_)) => Ok(()),
+            _ => wrong(
+                "`user`, `password` and `mechanism` belong together; the brokers say which mechanism they want: plain, \
+                 scram-sha-256 or scram-sha-512",
+            ),
+        }
     }
 }
 
@@ -158,7 +267,7 @@ impl KafkaSourceConfig {
     /// A topic, with everything else left to the defaults.
     pub fn new(brokers: impl Into<String>, topic: impl Into<String>) -> Self {
         Self {
-            server: KafkaConfig { brokers: brokers.into(), properties: BTreeMap::new() },
+            server: KafkaConfig::new(brokers),
             topic: topic.into(),
             topics: Vec::new(),
             group: None,
@@ -210,7 +319,7 @@ impl KafkaSourceConfig {
 impl KafkaSinkConfig {
     /// A topic, with everything else left to the defaults.
     pub fn new(brokers: impl Into<String>, topic: impl Into<String>) -> Self {
-        let server = KafkaConfig { brokers: brokers.into(), properties: BTreeMap::new() };
+        let server = KafkaConfig::new(brokers);
         Self { server, topic: topic.into(), key: None, headers: None, exactly_once: false }
     }
 
@@ -260,7 +369,35 @@ mod tests {
         let mut config = KafkaSourceConfig::new("localhost:9092", "a");
         set(&mut config, "group.id");
         assert!(config.check().unwrap_err().to_string().contains("write `group`"));
+        let mut config = KafkaSourceConfig::new("localhost:9092", "a");
+        set(&mut config, "security.protocol");
+        assert_eq!(config.check(), Ok(()));
+        config.server.tls = Some(KafkaTls::default());
+        assert!(config.check().unwrap_err().to_string().contains("write `tls`, `user`, or both"));
         let sink = KafkaSinkConfig::new("localhost:9092", "");
         assert!(sink.check().unwrap_err().to_string().contains("no name"));
+    }
+
+    #[test]
+    fn who_asks_is_said_in_full() {
+        let refused = |server: serde_json::Value| {
+            let mut config = serde_json::json!({ "brokers": "localhost:9092", "topic": "a" });
+            config.as_object_mut().unwrap().extend(server.as_object().unwrap().clone());
+            serde_json::from_value::<KafkaSourceConfig>(config).unwrap().check().map_err(|error| error.to_string())
+        };
+        let user = || serde_json::json!({ "user": "u", "password": "hunter2", "mechanism": "scram-sha-256" });
+        assert_eq!(refused(user()), Ok(()));
+        let with = |name: &str, value: serde_json::Value| {
+            let mut server = user();
+            server[name] = value;
+            server
+        };
+        assert!(refused(with("password", serde_json::Value::Null)).unwrap_err().contains("belong together"));
+        assert!(refused(with("mechanism", serde_json::Value::Null)).unwrap_err().contains("scram-sha-256"));
+        assert!(refused(with("mechanism", "plain".into())).unwrap_err().contains("add `tls: {}`"));
+        let mut plain = with("mechanism", "plain".into());
+        plain["tls"] = serde_json::json!({});
+        assert_eq!(refused(plain), Ok(()));
+        assert!(refused(serde_json::json!({ "tls": { "cert": "a.pem" } })).unwrap_err().contains("`cert` and `key`"));
     }
 }

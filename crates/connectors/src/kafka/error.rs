@@ -50,7 +50,8 @@ fn kind(code: Code) -> ErrorKind {
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
         | Code::SaslAuthenticationFailed
-        | Code::Authentication => ErrorKind::Permission,
+        | Code::Authentication
+        | Code::SSL => ErrorKind::Permission,
         Code::Fenced
         | Code::ProducerFenced
         | Code::InvalidProducerEpoch
@@ -79,6 +80,38 @@ fn hint(code: Code) -> &'static str {
     }
 }
 
+/// What a report outside of any call says, if it is that the brokers do not let us in, or that we do not trust them.
+pub(super) fn refusal(error: &KafkaError, reason: &str) -> Option<Error> {
+    let (place, words) = without_timing(reason).split_once(": ")?;
+    // `sasl_ssl://kafka-1:9093/bootstrap`
+    let place = place.rsplit_once("://").map_or(place, |(_, place)| place);
+    let place = place.split_once('/').map_or(place, |(place, _)| place);
+    let message = match error.rdkafka_error_code()? {
+        _ if WANTS_CERTIFICATE.iter().any(|words| reason.contains(words)) => {
+            format!("{place} wants to see a certificate that it trusts; check `cert` and `key` of `tls`")
+        }
+        Code::SSL if reason.contains("certificate verify failed") => format!(
+            "the certificate of {place} is not signed by an authority that is trusted, or is of another host; name the \
+             file of its authority in `tls: {{ ca: FILE }}`, or the host as the certificate has it"
+        ),
+        Code::SSL => format!("no encrypted connection to {place}: {words}; check `tls` and the port"),
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            format!("{place} does not let us in: {words}; check `user`, `password` and `mechanism`")
+        }
+        _ => return None,
+    };
+    Some(Error::new(ErrorKind::Permission, message))
+}
+
+/// What a broker says when it does not trust the client.
+const WANTS_CERTIFICATE: [&str; 4] =
+    ["alert certificate required", "alert bad certificate", "alert unknown ca", "alert certificate unknown"];
+
+/// A report without how long what took, which tells nothing and is never the same.
+pub(super) fn without_timing(reason: &str) -> &str {
+    reason.split_once(" (after ").map_or(reason, |(reason, _)| reason)
+}
+
 /// Whether the library goes on by itself after this, so that there is nothing to do but wait.
 pub(super) fn passes(error: &KafkaError) -> bool {
     let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
@@ -86,4 +119,25 @@ pub(super) fn passes(error: &KafkaError) -> bool {
         && error
             .rdkafka_error_code()
             .is_some_and(|code| matches!(kind(code), ErrorKind::Unavailable | ErrorKind::Timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_let_in_is_told_so() {
+        let told = |code, reason| {
+            let code = KafkaError::Global(code);
+            refusal(&code, reason).map(|error| error.to_string())
+        };
+        let timing = "(after 5ms in state AUTH_REQ, 1 identical error(s) suppressed)";
+        let wrong = format!("sasl_ssl://kafka-1:9093/bootstrap: SASL authentication error: invalid credentials {timing}");
+        let expected = "kafka-1:9093 does not let us in: SASL authentication error: invalid credentials; check `user`, \
+                        `password` and `mechanism`";
+        assert_eq!(told(Code::Authentication, &wrong).as_deref(), Some(expected));
+        let untrusted = "ssl://kafka-1:9093/1: SSL handshake failed: certificate verify failed";
+        assert!(told(Code::SSL, untrusted).unwrap().starts_with("the certificate of kafka-1:9093 is not signed by"));
+        assert_eq!(told(Code::BrokerTransportFailure, "kafka-1:9093/1: Connection refused"), None);
+    }
 }

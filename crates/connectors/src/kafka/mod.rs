@@ -17,7 +17,9 @@ mod sink;
 mod source;
 mod transaction;
 
-pub use config::{COMMIT_EVERY, KafkaConfig, KafkaSinkConfig, KafkaSourceConfig, OnMalformed, Start, Until};
+pub use config::{
+    COMMIT_EVERY, KafkaConfig, KafkaSinkConfig, KafkaSourceConfig, KafkaTls, Mechanism, OnMalformed, Start, Until,
+};
 pub use group::{Group, REVOKED_WITHIN};
 pub use sink::KafkaSink;
 pub use source::{KafkaSource, partitions};

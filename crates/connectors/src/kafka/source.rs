@@ -18,6 +18,8 @@ use crate::{Acknowledge, Error, ErrorKind, Event, Message, Messages, Position};
 
 /// The group that a reader names whose partitions are assigned; nothing is ever committed to it.
 const NO_GROUP: &str = "inflight";
+/// How long reports that are there already may take.
+const GLANCE: Duration = Duration::from_millis(20);
 /// After so long without room, nothing more is fetched, and the brokers are only kept in touch with.
 const PAUSED_AFTER: Duration = Duration::from_secs(1);
 /// How long a reader that leaves waits until what was handed over counts.
@@ -33,7 +35,9 @@ pub fn partitions(config: &KafkaSourceConfig) -> Result<Vec<String>, Error> {
     let consumer = consumer(config, NO_GROUP, None)?;
     let mut names = Vec::new();
     for topic in config.topics() {
-        let found = partitions_of(consumer.client(), topic, || consumer.context().reports.last())?;
+        // Nothing is assigned, so no message is lost by it.
+        let listen = || while consumer.poll(GLANCE).is_some() {};
+        let found = partitions_of(consumer.client(), topic, &consumer.context().reports, listen)?;
         names.extend(found.into_iter().map(|partition| format!("{topic}/{partition}")));
     }
     Ok(names)
@@ -316,7 +320,7 @@ fn consumer(
     group: &str,
     member: Option<Arc<Group>>,
 ) -> Result<Arc<BaseConsumer<Member>>, Error> {
-    let mut settings = reader(&config.server, group);
+    let mut settings = reader(&config.server, group)?;
     settings.set("enable.partition.eof", if config.until.is_some() { "true" } else { "false" });
     let context = Member { group: member, ..Member::default() };
     let consumer = settings.create_with_context(context);

@@ -94,7 +94,7 @@ impl Producer {
     /// One that commits epochs by their number. No earlier run of the pipeline can commit any more.
     pub(super) fn with_epochs(config: &KafkaSinkConfig, epochs: Epochs) -> Result<Self, Error> {
         let id = format!("inflight-{}", epochs.pipeline);
-        let group = reader(&config.server, &format!("inflight-epochs-{}", epochs.pipeline));
+        let group = reader(&config.server, &format!("inflight-epochs-{}", epochs.pipeline))?;
         let group = group.create_with_context(Reports::default());
         let group = group.map_err(|error| kafka_error("Kafka cannot be written", error))?;
         let mark = Mark { group, topic: config.topic.clone(), decided: 0 };
@@ -115,7 +115,8 @@ impl Producer {
         config.check()?;
         let place = PathBuf::from(&config.topic);
         let client = client(&config.server, id).map_err(|error| error.in_file(&place))?;
-        partitions_of(client.client(), &config.topic, || client.context().reports.last())?;
+        // What it reports is taken in by its own thread.
+        partitions_of(client.client(), &config.topic, &client.context().reports, || ())?;
         if id.is_some() {
             let begun = client.init_transactions(DONE_WITHIN);
             begun.map_err(|error| kafka_error("transactions cannot be begun", error).in_file(&place))?;
@@ -125,7 +126,7 @@ impl Producer {
 
     /// Checks that another topic of the same brokers can be written.
     pub(super) fn check_topic(&self, topic: &str) -> Result<(), Error> {
-        partitions_of(self.client.client(), topic, || self.client.context().reports.last()).map(drop)
+        partitions_of(self.client.client(), topic, &self.client.context().reports, || ()).map(drop)
     }
 
     pub(super) const fn has_transactions(&self) -> bool {
@@ -278,7 +279,7 @@ impl Drop for Producer {
 }
 
 fn client(server: &KafkaConfig, transactional_id: Option<&str>) -> Result<ThreadedProducer<Deliveries>, Error> {
-    let mut settings = settings(server);
+    let mut settings = settings(server)?;
     settings.set("enable.idempotence", "true").set("queue.buffering.max.kbytes", WAITING_KIB);
     for (name, value) in &server.properties {
         settings.set(name, value.reveal());

@@ -47,7 +47,7 @@ impl Broker {
         let script = variable("INFLIGHT_TEST_KAFKA_BROKER")?;
         let ports = [free_port(), free_port()];
         let mut start = Command::new(script);
-        start.arg(folder.join("broker")).args(ports.map(|port| port.to_string()));
+        start.arg(folder.join("broker")).args([ports[1].to_string(), format!("PLAINTEXT:{}", ports[0])]);
         start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let address = format!("127.0.0.1:{}", ports[0]);
         let mut broker = Self { address, start: Some(start), process: None };
@@ -165,7 +165,7 @@ impl Drop for Broker {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     let value = std::env::var(name).ok();
     if value.is_none() {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} is not set");
