@@ -33,6 +33,17 @@ pub struct Gauges {
     pub bytes_read: AtomicU64,
     /// Bytes of the source; 0 when that is not known.
     pub bytes_total: AtomicU64,
+    /// Readers that know how far they are behind the end of the source.
+    pub behind_known: AtomicU64,
+    /// Records that have not been begun with, of all readers together.
+    pub behind: AtomicU64,
+}
+
+impl Gauges {
+    /// Records that are there and have not been begun with, if the source knows that.
+    pub fn behind(&self) -> Option<u64> {
+        (self.behind_known.load(Ordering::Relaxed) > 0).then(|| self.behind.load(Ordering::Relaxed))
+    }
 }
 
 /// A bar that is drawn until it is dropped.
@@ -98,6 +109,7 @@ struct Look {
     in_flight: u64,
     bytes_read: u64,
     bytes_total: u64,
+    behind: Option<u64>,
 }
 
 impl Look {
@@ -107,12 +119,14 @@ impl Look {
             in_flight: gauges.in_flight.load(Ordering::Relaxed),
             bytes_read: gauges.bytes_read.load(Ordering::Relaxed),
             bytes_total: gauges.bytes_total.load(Ordering::Relaxed),
+            behind: gauges.behind(),
         }
     }
 
     fn words(&self, rate: u64) -> String {
         let (records, rate, in_flight) = (grouped(self.records_out), grouped(rate), grouped(self.in_flight));
-        format!("{records} records, {rate}/s, {in_flight} in flight")
+        let behind = self.behind.map_or_else(String::new, |behind| format!(", {} behind", grouped(behind)));
+        format!("{records} records, {rate}/s, {in_flight} in flight{behind}")
     }
 }
 
@@ -160,13 +174,15 @@ mod tests {
         gauges.in_flight.store(7, Ordering::Relaxed);
         gauges.bytes_total.store(200, Ordering::Relaxed);
         gauges.bytes_read.store(100, Ordering::Relaxed);
+        gauges.behind_known.store(1, Ordering::Relaxed);
+        gauges.behind.store(4_321, Ordering::Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let thread =
             std::thread::spawn(move || draw_until(&seen, &gauges, &ProgressBar::with_draw_target(None, target)));
         let shown = loop {
             let shown = term.contents();
-            if shown.contains("in flight") {
+            if shown.contains("behind") {
                 break shown;
             }
             std::thread::yield_now();
@@ -174,7 +190,7 @@ mod tests {
         stop.store(true, Ordering::Relaxed);
         thread.thread().unpark();
         thread.join().unwrap();
-        assert!(shown.contains("50 % 12,345 records, 0/s, 7 in flight"), "{shown}");
+        assert!(shown.contains("50 % 12,345 records, 0/s, 7 in flight, 4,321 behind"), "{shown}");
         assert_eq!(term.contents(), "");
     }
 

@@ -122,10 +122,10 @@ pub fn run(pipeline: Pipeline, options: RunOptions) -> anyhow::Result<ExitCode> 
     runtime.shutdown_background();
 
     let whole = whole && stop.failure().is_none();
+    let ending = Ending { pipeline: &pipeline, options: &options, stop: &stop, tally: &tally, gauges: &gauges };
     match (&writing, written) {
-        (Some(writing), Some(written)) => Ending { pipeline: &pipeline, options: &options, stop: &stop, tally: &tally }
-            .of_the_writer(writing, written, whole),
-        _ => Ending { pipeline: &pipeline, options: &options, stop: &stop, tally: &tally }.of_a_helper(whole),
+        (Some(writing), Some(written)) => ending.of_the_writer(writing, written, whole),
+        _ => ending.of_a_helper(whole),
     }
 }
 
@@ -174,6 +174,7 @@ struct Ending<'a> {
     options: &'a RunOptions,
     stop: &'a Stop,
     tally: &'a Tally,
+    gauges: &'a Gauges,
 }
 
 impl Ending<'_> {
@@ -226,7 +227,7 @@ impl Ending<'_> {
             // Others have read too, and nobody has told what; but all that was read is done.
             self.tally.read_in_all(self.tally.counts().done());
         }
-        Summary { replays: self.pipeline.replays, ..self.tally.summary() }
+        Summary { replays: self.pipeline.replays, behind: self.gauges.behind(), ..self.tally.summary() }
     }
 
     /// How a run ended that did not fail.

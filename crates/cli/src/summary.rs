@@ -16,6 +16,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Records written to the dead letters.
     pub dead_lettered: u64,
+    /// Records that were there at the end and had not been read, if the source knows that.
+    pub behind: Option<u64>,
     /// From the first read to the last write.
     pub elapsed: Duration,
     /// Time in which the steps had room and the source had nothing to give.
@@ -94,6 +96,9 @@ impl fmt::Display for Summary {
         }
         if self.dead_lettered > 0 {
             writeln!(f, "{} in the dead letters{again}", grouped(self.dead_lettered))?;
+        }
+        if let Some(behind) = self.behind {
+            writeln!(f, "{} behind the end of the source", grouped(behind))?;
         }
         if !self.steps.is_empty() {
             writeln!(f)?;

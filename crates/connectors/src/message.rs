@@ -17,6 +17,12 @@ pub trait Messages: Send {
     ///
     /// When the server cannot be reached for good, or refuses. That is final.
     fn poll(&mut self, max: usize, wait: Duration, into: &mut Vec<Event>) -> Result<bool, Error>;
+
+    /// Messages that are there and have not come out yet, as far as that is known: nobody is asked for it, so it may be
+    /// as old as a second. The default knows nothing.
+    fn behind(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// What comes out of [`Messages`].

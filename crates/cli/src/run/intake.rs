@@ -166,7 +166,7 @@ impl Reading {
                     _ => source::stream(config, Vec::from(partitions).as_slice()),
                 };
                 match source {
-                    Ok(Some(source)) => read_messages(source, &self.stop, taker),
+                    Ok(Some(source)) => read_messages(source, &self.stop, &self.gauges, taker),
                     Ok(None) => drop(taker.batches.send(Read::End)),
                     Err(error) => drop(taker.batches.send(Read::Failed(error))),
                 }
@@ -178,7 +178,7 @@ impl Reading {
                     _ => source::topics(config, Vec::from(partitions).as_slice()),
                 };
                 match source {
-                    Ok(source) => read_messages(source, &self.stop, taker),
+                    Ok(source) => read_messages(source, &self.stop, &self.gauges, taker),
                     Err(error) => drop(taker.batches.send(Read::Failed(error))),
                 }
             }
@@ -319,21 +319,25 @@ impl Intake {
     }
 
     fn rows_of_messages(&mut self, most: u64, read_at: u64) -> Vec<Row> {
-        let mut rows = Vec::new();
+        let (mut rows, mut begun) = (Vec::new(), 0);
         while (rows.len() as u64) < most {
             let Batch::Messages(events) = &mut self.batch else { break };
             match events.next() {
                 None => break,
                 Some(Event::Ended { partition }) => self.reached.entry(partition).or_default().ended = true,
-                Some(Event::Message(message)) => match self.row_of(message, read_at) {
-                    Ok(row) => rows.extend(row),
-                    Err(wrong) => {
-                        self.failure = Some(wrong);
-                        break;
+                Some(Event::Message(message)) => {
+                    begun += 1;
+                    match self.row_of(message, read_at) {
+                        Ok(row) => rows.extend(row),
+                        Err(wrong) => {
+                            self.failure = Some(wrong);
+                            break;
+                        }
                     }
-                },
+                }
             }
         }
+        self.reading.gauges.behind.fetch_sub(begun, Ordering::Relaxed);
         rows
     }
 

@@ -117,8 +117,9 @@ pub(super) fn read(
 
 /// The thread for messages. It never waits without a sign of life to their server, and goes on giving such signs when
 /// nothing more is to be read, until nobody wants anything of it: what was read may still have to be acknowledged.
-pub(super) fn read_messages(mut source: Box<dyn Messages>, stop: &Stop, taker: &Taker) {
+pub(super) fn read_messages(mut source: Box<dyn Messages>, stop: &Stop, gauges: &Gauges, taker: &Taker) {
     let is_wanted = || taker.wanted.strong_count() > 0;
+    let mut behind = None;
     let mut full: Option<Read> = None;
     let mut open = true;
     while is_wanted() {
@@ -132,7 +133,11 @@ pub(super) fn read_messages(mut source: Box<dyn Messages>, stop: &Stop, taker: &
                 return;
             }
         }
+        behind = told_behind(gauges, behind, source.behind());
         if reads && !events.is_empty() {
+            // Read, and not begun with.
+            let messages = events.iter().filter(|event| matches!(event, Event::Message(_))).count();
+            gauges.behind.fetch_add(messages as u64, Ordering::Relaxed);
             full = Some(Read::Messages(events));
         } else if reads && !open {
             full = Some(Read::End);
@@ -144,6 +149,17 @@ pub(super) fn read_messages(mut source: Box<dyn Messages>, stop: &Stop, taker: &
             Err(TrySendError::Disconnected(_)) => return,
         }
     }
+}
+
+/// Corrects what this reader has said before of how far it is behind; returns what it says now.
+fn told_behind(gauges: &Gauges, before: Option<u64>, now: Option<u64>) -> Option<u64> {
+    if before.is_none() && now.is_some() {
+        gauges.behind_known.fetch_add(1, Ordering::Relaxed);
+    }
+    let now = now.or(before);
+    let (less, more) = (before.unwrap_or_default(), now.unwrap_or_default());
+    gauges.behind.fetch_add(more.wrapping_sub(less), Ordering::Relaxed);
+    now
 }
 
 #[cfg(test)]
@@ -208,7 +224,7 @@ mod tests {
         let source = Box::new(Endless { after: 0, touched: Arc::clone(&touched) });
         let stop = Stop::new();
         let thread_stop = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || read_messages(source, &thread_stop, &taker));
+        let thread = std::thread::spawn(move || read_messages(source, &thread_stop, &Gauges::default(), &taker));
         let is_touched = |before: u64| {
             while touched.load(Ordering::Relaxed) <= before {
                 std::thread::yield_now();

@@ -230,6 +230,7 @@ impl Tally {
             records_out: counts.records_out,
             dropped: counts.dropped,
             dead_lettered: counts.dead_lettered,
+            behind: None,
             elapsed: counts.elapsed,
             source_wait: counts.source_wait,
             sink_wait: counts.sink_wait,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use self::broker::Broker;
+use crate::postgres::Schema;
 use crate::running::Running;
 use crate::workspace::Workspace;
 
@@ -119,6 +120,44 @@ fn topics_go_to_a_file_and_to_a_topic_once_whatever_is_killed() {
         .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, all());
+}
+
+#[test]
+fn topics_go_to_a_table_once_though_it_is_killed() {
+    const TABLE: &str = "create table enriched (n int, id int, \"user\" jsonb)";
+    let (Some(broker), Some(schema)) = (Broker::shared(), Schema::new("inflight_cli_kafka", TABLE)) else { return };
+    let from = broker.topic("to-table", 3);
+    broker.fill(&from, (0..RECORDS).map(record));
+    let workspace = with_users(
+        &format!("{{ kafka: {{ brokers: '{}', topic: {from}, until: end }} }}", broker.address),
+        &format!("{{ postgres: {{ url: '{}', table: enriched }} }}", schema.url),
+        "checkpoint: { dir: state, every: 50ms }\n",
+    );
+    killed_and_ended(&workspace, 2);
+    let rows = ["enriched", "(select distinct n from enriched) as ns", "enriched where \"user\" ->> 'name' = 'Ada'"];
+    assert_eq!(rows.map(|rows| schema.count(rows) as u64), [RECORDS, RECORDS, RECORDS / 2]);
+}
+
+#[test]
+fn how_far_behind_the_end_it_is_stands_in_the_summary() {
+    let Some(broker) = Broker::shared() else { return };
+    let (from, to) = (broker.topic("behind", 2), broker.topic("behind-out", 1));
+    broker.fill(&from, (0..RECORDS).map(record));
+    let workspace = replica(&broker, &from, &to, false);
+    let slow = workspace.read("p.yaml").replace("batch: 8\n", "batch: 8\n    rate_limit: 300/s\n");
+    workspace.write("p.yaml", slow);
+    let replica = Running::start(&workspace, &["run", "p.yaml"]);
+    wait_for("something is written", || !broker.numbers(&to).is_empty());
+    // The library tells of the ends twice a second.
+    std::thread::sleep(Duration::from_millis(1_200));
+    replica.signal("TERM");
+    let ended = replica.end();
+    let number = |text: &str| -> u64 {
+        let line = ended.stderr.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {ended:?}"));
+        line.split(' ').next().unwrap().replace(',', "").parse().unwrap()
+    };
+    let (read, behind) = (number(" records in, "), number(" behind the end of the source"));
+    assert!(ended.code == 0 && read > 0 && read + behind == RECORDS, "{read}, {behind}: {ended:?}");
 }
 
 /// A pipeline whose replicas share a topic.

@@ -5,6 +5,7 @@ use async_nats::jetstream::{self, Context, stream};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::postgres::Schema;
 use crate::running::{Running, wait_until};
 use crate::workspace::{USERS, Workspace};
 
@@ -178,4 +179,40 @@ fn replicas_share_a_consumer_and_one_that_is_killed_loses_nothing() {
     three.signal("TERM");
     assert_eq!(three.end().code, 0);
     assert_eq!(count(&workspace, "count(*)"), before + 1);
+}
+
+#[test]
+fn a_stream_is_in_a_table_once_though_it_is_killed_and_what_is_left_is_told() {
+    const ENRICHED: &str = "create table enriched (n int, id int, \"user\" jsonb)";
+    let Some(stream) = Stream::new("cli-table") else { return };
+    let Some(schema) = Schema::new("inflight_cli_nats", ENRICHED) else { return };
+    stream.publish(orders(0..2_000));
+    let source = "{ nats: { url: '${env:URL}', stream: cli-table, until: end } }";
+    let table = format!("{{ postgres: {{ url: '{}', table: enriched }} }}", schema.url);
+    let workspace = workspace(source, &table, "checkpoint: { dir: state, every: 5ms }\n");
+    let pipeline = workspace.read("p.yaml");
+    workspace.write(
+        "p.yaml",
+        pipeline
+            .replace("key: { id: .id }\n", "key: { id: .id }\n    batch: 1\n    capacity: 16\n    rate_limit: 500/s\n"),
+    );
+    let start = || Running::start_with(&workspace, &["run", "p.yaml"], &stream.variables());
+    let running = start();
+    wait_until("rows are committed", || schema.count("enriched") > 0);
+    running.signal("KILL");
+    running.end();
+    let (before, running) = (schema.count("enriched"), start());
+    wait_until("more rows are committed", || schema.count("enriched") > before);
+    running.signal("TERM");
+    let ended = running.end();
+    let number = |text: &str| -> u64 {
+        let line = ended.stderr.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {ended:?}"));
+        line.split(' ').next().unwrap().replace(',', "").parse().unwrap()
+    };
+    let (read, behind) = (number(" records in, "), number(" behind the end of the source"));
+    assert!(ended.code == 0 && behind > 0 && read + behind == 2_000, "{read}, {behind}: {ended:?}");
+    workspace.write("p.yaml", pipeline);
+    let ran = workspace.run_with(&["run", "p.yaml", "--accept", "enrich"], &stream.variables());
+    assert_eq!((ran.code, schema.count("enriched")), (0, 2_000), "{ran:?}");
+    assert_eq!(schema.count("(select distinct n from enriched) as ns"), 2_000);
 }

@@ -110,7 +110,7 @@ impl Reports {
         }
         let mut reported = self.lock();
         reported.last = Some(without_timing(reason).to_owned());
-        reported.refusal = refusal(error, reason).or(reported.refusal.take());
+        reported.refusal = refusal(error, reason).or_else(|| reported.refusal.take());
     }
 
     fn lock(&self) -> MutexGuard<'_, Reported> {

@@ -132,7 +132,8 @@ mod tests {
             refusal(&code, reason).map(|error| error.to_string())
         };
         let timing = "(after 5ms in state AUTH_REQ, 1 identical error(s) suppressed)";
-        let wrong = format!("sasl_ssl://kafka-1:9093/bootstrap: SASL authentication error: invalid credentials {timing}");
+        let wrong =
+            format!("sasl_ssl://kafka-1:9093/bootstrap: SASL authentication error: invalid credentials {timing}");
         let expected = "kafka-1:9093 does not let us in: SASL authentication error: invalid credentials; check `user`, \
                         `password` and `mechanism`";
         assert_eq!(told(Code::Authentication, &wrong).as_deref(), Some(expected));

@@ -24,6 +24,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::Start;
 use super::connect::Reports;
 use super::error::{kafka_error, passes};
+use super::lag::{self, Told};
 use crate::{Acknowledge, Error, ErrorKind, Position};
 
 /// How long partitions are held on to that are to go to another reader, until what was handed over of them counts. It
@@ -322,6 +323,14 @@ pub(super) struct Member {
     pub(super) reports: Reports,
     /// None for a reader whose partitions were assigned.
     pub(super) group: Option<Arc<Group>>,
+    /// How the partitions stand, when it was told last.
+    pub(super) told: Mutex<Option<Vec<Told>>>,
+}
+
+impl Member {
+    pub(super) fn take_told(&self) -> Option<Vec<Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl ClientContext for Member {
@@ -329,6 +338,10 @@ impl ClientContext for Member {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.reports.note(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = lag::read(statistics);
     }
 }
 

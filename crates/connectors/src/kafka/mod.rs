@@ -13,6 +13,7 @@ mod connect;
 mod content;
 mod error;
 mod group;
+mod lag;
 mod sink;
 mod source;
 mod transaction;

@@ -13,6 +13,7 @@ use super::connect::{ANSWERS_WITHIN, partitions_of, reader};
 use super::content::content;
 use super::error::{kafka_error, passes};
 use super::group::{Group, Member};
+use super::lag::{Lag, TOLD_EVERY_MS};
 use super::{KafkaSourceConfig, Start, Until};
 use crate::{Acknowledge, Error, ErrorKind, Event, Message, Messages, Position};
 
@@ -73,6 +74,7 @@ pub struct KafkaSource {
     paused: bool,
     /// What came though it was paused.
     early: Vec<Event>,
+    lag: Lag,
 }
 
 enum Reading {
@@ -153,7 +155,7 @@ impl KafkaSource {
         early: Vec<Event>,
     ) -> Self {
         let metadata = config.metadata.clone();
-        Self { consumer, metadata, reading, no_room: None, paused: false, early }
+        Self { consumer, metadata, reading, no_room: None, paused: false, early, lag: Lag::default() }
     }
 
     /// Lets no time pass without a sign of life, but fetches nothing once it has had no room for a while.
@@ -193,7 +195,7 @@ impl KafkaSource {
         }
         match polled {
             None => Ok(None),
-            Some(Ok(message)) => Ok(received(&mut self.reading, &message, self.metadata.as_deref())),
+            Some(Ok(message)) => Ok(received(&mut self.reading, &mut self.lag, &message, self.metadata.as_deref())),
             Some(Err(KafkaError::PartitionEOF(partition))) => Ok(self.reading.end_reached(partition)),
             // It goes on when the brokers answer again.
             Some(Err(error)) if passes(&error) => Ok(None),
@@ -210,7 +212,12 @@ impl KafkaSource {
 }
 
 /// The event of a message; none if it is not to be read.
-fn received(reading: &mut Reading, message: &BorrowedMessage<'_>, metadata: Option<&str>) -> Option<Event> {
+fn received(
+    reading: &mut Reading,
+    lag: &mut Lag,
+    message: &BorrowedMessage<'_>,
+    metadata: Option<&str>,
+) -> Option<Event> {
     let after = message.offset() + 1;
     let (partition, assignment) = match reading {
         Reading::Group(group) => group.index(message.topic(), message.partition())?,
@@ -227,11 +234,30 @@ fn received(reading: &mut Reading, message: &BorrowedMessage<'_>, metadata: Opti
             (at.index, 0)
         }
     };
+    lag.handed_over(partition, after);
     let content = content(message, metadata);
     Some(Event::Message(Message { partition, assignment, after: u64::try_from(after).ok()?, content }))
 }
 
 impl Reading {
+    /// The index of a partition that is being read.
+    fn index(&self, topic: &str, partition: i32) -> Option<u32> {
+        match self {
+            Self::Group(group) => group.index(topic, partition).map(|(index, _)| index),
+            Self::Assigned(assigned) => {
+                assigned.iter().find(|at| at.partition == partition && at.topic == topic).map(|at| at.index)
+            }
+        }
+    }
+
+    /// Whether a partition has been read to where it was to be.
+    fn has_ended(&self, index: u32) -> bool {
+        match self {
+            Self::Group(_) => false,
+            Self::Assigned(assigned) => assigned.iter().any(|at| at.index == index && at.ended),
+        }
+    }
+
     /// There is nothing more in a partition now. Only asked of a single topic.
     fn end_reached(&mut self, partition: i32) -> Option<Event> {
         let Self::Assigned(assigned) = self else { return None };
@@ -251,16 +277,29 @@ impl Messages for KafkaSource {
         self.pause(false)?;
         let before = into.len();
         into.append(&mut self.early);
+        if let Some(told) = self.consumer.context().take_told() {
+            let of_ours =
+                told.into_iter().filter_map(|told| Some((self.reading.index(&told.topic, told.partition)?, told)));
+            self.lag.is_told(of_ours.collect());
+        }
         let begun = Instant::now();
         while into.len() - before < max && !self.is_over() {
             let left = if into.len() > before { Duration::ZERO } else { wait.saturating_sub(begun.elapsed()) };
             match self.next(left)? {
                 Some(event) => into.push(event),
-                None if into.len() > before || begun.elapsed() >= wait => break,
+                None if into.len() > before => break,
+                None if begun.elapsed() >= wait => {
+                    self.lag.is_idle();
+                    break;
+                }
                 None => {}
             }
         }
         Ok(into.len() > before || !self.is_over())
+    }
+
+    fn behind(&self) -> Option<u64> {
+        self.lag.behind(|index| self.reading.has_ended(index))
     }
 }
 
@@ -322,6 +361,7 @@ fn consumer(
 ) -> Result<Arc<BaseConsumer<Member>>, Error> {
     let mut settings = reader(&config.server, group)?;
     settings.set("enable.partition.eof", if config.until.is_some() { "true" } else { "false" });
+    settings.set("statistics.interval.ms", TOLD_EVERY_MS);
     let context = Member { group: member, ..Member::default() };
     let consumer = settings.create_with_context(context);
     consumer.map(Arc::new).map_err(|error| kafka_error("Kafka cannot be read", error))

@@ -143,6 +143,11 @@ impl Messages for NatsConsumer {
         let connection = Arc::clone(&self.pull.connection);
         connection.wait(self.read(max, wait, into))?
     }
+
+    /// Of all its readers together.
+    fn behind(&self) -> Option<u64> {
+        self.pull.behind
+    }
 }
 
 impl Acknowledge for NatsAcks {

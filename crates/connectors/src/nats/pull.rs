@@ -37,6 +37,8 @@ pub(super) struct Pull {
     pub(super) after: u64,
     /// That in the consumer, which has no gaps.
     delivered: u64,
+    /// Messages that the consumer has not handed out, as the server last said.
+    pub(super) behind: Option<u64>,
 }
 
 /// What there is when it has been waited for.
@@ -60,6 +62,7 @@ impl Pull {
             patience: Patience::default(),
             after,
             delivered: 0,
+            behind: None,
         }
     }
 
@@ -170,6 +173,7 @@ impl Pull {
             self.delivered = info.consumer_sequence;
         }
         self.after = info.stream_sequence;
+        self.behind = Some(info.pending);
         Ok(true)
     }
 
@@ -178,6 +182,7 @@ impl Pull {
         match consumer.get_info().await {
             Ok(info) => {
                 self.patience.renew();
+                self.behind = Some(info.num_pending);
                 Ok(Pulled::Idle(Box::new(info)))
             }
             Err(error) => {

@@ -159,6 +159,10 @@ impl Messages for NatsSource {
         }
         Ok(true)
     }
+
+    fn behind(&self) -> Option<u64> {
+        if self.told_end { Some(0) } else { self.pull.behind }
+    }
 }
 
 impl Source for NatsSource {

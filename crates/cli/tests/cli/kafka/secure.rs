@@ -37,8 +37,8 @@ impl Secure {
     /// With the certificate of the client.
     fn certificate(&self) -> String {
         let Self { mutual, certificates, .. } = self;
-        let files =
-            ["ca: broker.crt", "cert: client.crt", "key: client.key"].map(|file| file.replace(": ", &format!(": {certificates}/")));
+        let files = ["ca: broker.crt", "cert: client.crt", "key: client.key"]
+            .map(|file| file.replace(": ", &format!(": {certificates}/")));
         format!("brokers: '{mutual}', tls: {{ {} }}", files.join(", "))
     }
 
