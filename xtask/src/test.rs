@@ -97,14 +97,16 @@ fn doc() -> Outcome {
 fn test() -> Outcome {
     openssl();
     let workspace = Workspace::read()?;
-    let features = additions(&workspace);
     let servers = Servers::start(&workspace.target);
-    call(
-        cargo()
-            .args(["test", "--workspace", "--exclude", "inflight-sim", "--no-fail-fast", "--features", &features])
-            .envs(servers.variables()),
-    )?;
+    call(tests(&workspace).arg("--no-fail-fast").envs(servers.variables()))?;
     servers.missing().map_or(Ok(()), |what| Err(Trouble::Skipped(what)))
+}
+
+/// The same packages and features wherever something is built for a test: another choice would build all dependencies again.
+fn tests(workspace: &Workspace) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--exclude", "inflight-sim", "--features", &additions(workspace)]);
+    command
 }
 
 /// All features that only add something.
@@ -118,17 +120,18 @@ fn additions(workspace: &Workspace) -> String {
 }
 
 fn shuttle() -> Outcome {
-    for package in Workspace::read()?.packages.iter().filter(|package| package.features.iter().any(|f| f == "shuttle"))
-    {
-        call(cargo().args(["test", "--package", &package.name, "--features", "shuttle", "--lib"]))?;
+    let workspace = Workspace::read()?;
+    let mut command = cargo();
+    command.args(["test", "--lib"]);
+    for package in workspace.packages.iter().filter(|package| package.features.iter().any(|f| f == "shuttle")) {
+        command.args(["--package", &package.name, "--features", &format!("{}/shuttle", package.name)]);
     }
-    Ok(())
+    call(&mut command)
 }
 
 fn examples() -> Outcome {
     let workspace = Workspace::read()?;
-    let features = additions(&workspace);
-    call(cargo().args(["build", "--workspace", "--exclude", "inflight-sim", "--features", &features, "--examples"]))?;
+    call(tests(&workspace).arg("--no-run"))?;
     for example in workspace.packages.iter().flat_map(|package| &package.examples) {
         let program = workspace.target.join("debug/examples").join(example);
         call(Command::new(program).current_dir(root()))?;
@@ -140,9 +143,11 @@ fn sim() -> Outcome {
     call(cargo().args(["test", "--release", "--package", "inflight-sim"]).env("INFLIGHT_SEEDS", SEEDS))
 }
 
+/// That they run, not how fast: without optimisation.
 fn bench() -> Outcome {
-    let servers = Servers::start(&Workspace::read()?.target);
-    call(cargo().args(["bench", "--package", "inflight-bench", "--", "--quick"]).envs(servers.variables()))?;
+    let workspace = Workspace::read()?;
+    let servers = Servers::start(&workspace.target);
+    call(tests(&workspace).args(["--bench", "*", "--", "--quick"]).envs(servers.variables()))?;
     servers.missing().map_or(Ok(()), |what| Err(Trouble::Skipped(what)))
 }
 
