@@ -9,6 +9,7 @@
 
 mod breaker;
 mod budget;
+mod knee;
 mod limit;
 mod rate;
 

@@ -14,7 +14,7 @@
 use core::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use inflight_core::{Concurrency, Destination, DestinationOptions, Time, Verdict};
+use inflight_core::{Concurrency, Destination, DestinationOptions, Permit, Time, Verdict};
 
 use crate::Rng;
 
@@ -85,27 +85,60 @@ pub struct ClosedLoop {
     pub seconds: f64,
 }
 
+/// Who asks.
+struct Client {
+    destination: Destination,
+    starts: u64,
+    limit: usize,
+    /// How long its calls took that are measured, in milliseconds.
+    times: Vec<f64>,
+}
+
+struct Call {
+    client: usize,
+    permit: Permit,
+}
+
 impl ClosedLoop {
     /// Lives through it, and measures between these shares of the time. `limits` is told each limit, and since when it held.
     ///
     /// # Panics
     /// If the concurrency is refused.
     pub fn run(&self, between: (f64, f64), mut limits: impl FnMut(f64, usize)) -> Measured {
-        let mut options = DestinationOptions::new(self.concurrency);
-        options.breaker = None;
-        let mut destination = Destination::new(options).expect("a sound concurrency");
+        let measured = self.run_clients(&[0.0], between, |_, at, limit| limits(at, limit));
+        measured.into_iter().next().expect("one client")
+    }
+
+    /// The same with several clients that know nothing of each other, and start at these seconds. `limits` is told whose it is.
+    ///
+    /// # Panics
+    /// If the concurrency is refused.
+    pub fn run_clients(
+        &self,
+        starts: &[f64],
+        between: (f64, f64),
+        mut limits: impl FnMut(usize, f64, usize),
+    ) -> Vec<Measured> {
+        let mut clients: Vec<Client> = starts.iter().map(|starts| self.client(*starts)).collect();
         let mut rng = Rng::new(self.seed);
-        let (mut working, mut waiting, mut times) = (BinaryHeap::new(), VecDeque::new(), Vec::new());
-        let (mut now, mut limit, end) = (0_u64, 0, self.seconds * SECOND);
-        let mut calls = Vec::new();
+        let (mut working, mut waiting, mut calls) = (BinaryHeap::new(), VecDeque::new(), Slots::default());
+        let (mut now, end) = (0_u64, self.seconds * SECOND);
+        let measured = between.0 * end..between.1 * end;
         loop {
-            while let Ok(permit) = destination.admit(Time::from_nanos(now)) {
-                waiting.push_back(calls.len());
-                calls.push(Some(permit));
-            }
-            if destination.limit() != limit {
-                limit = destination.limit();
-                limits(now as f64 / SECOND, limit);
+            // Who goes first changes, so that nobody has the first claim for ever.
+            let first = rng.below(clients.len() as u64) as usize;
+            for place in 0..clients.len() {
+                let client = (first + place) % clients.len();
+                let asks = &mut clients[client];
+                while now >= asks.starts
+                    && let Ok(permit) = asks.destination.admit(Time::from_nanos(now))
+                {
+                    waiting.push_back(calls.insert(Call { client, permit }));
+                }
+                if asks.destination.limit() != asks.limit {
+                    asks.limit = asks.destination.limit();
+                    limits(client, now as f64 / SECOND, asks.limit);
+                }
             }
             let there = working.len() + waiting.len();
             while working.len() < self.shape.workers(now as f64 > end / 2.0)
@@ -118,16 +151,53 @@ impl ClosedLoop {
             if now as f64 > end {
                 break;
             }
-            let Some(mut permit) = calls[call].take() else { break };
-            let at = Time::from_nanos(now);
-            if (between.0 * end..between.1 * end).contains(&(now as f64)) {
-                times.push(at.since(permit.started()).as_nanos() as f64 / MS);
+            let Some(Call { client, mut permit }) = calls.remove(call) else { break };
+            let (client, at) = (&mut clients[client], Time::from_nanos(now));
+            if measured.contains(&(now as f64)) {
+                client.times.push(at.since(permit.started()).as_nanos() as f64 / MS);
             }
-            destination.judge(at, &mut permit, Verdict::Good, 1);
-            destination.release(at, permit);
+            client.destination.judge(at, &mut permit, Verdict::Good, 1);
+            client.destination.release(at, permit);
         }
-        times.sort_by(f64::total_cmp);
-        let throughput = times.len() as f64 / ((between.1 - between.0) * self.seconds);
-        Measured { throughput, p50: times.get(times.len() / 2).copied().unwrap_or_default() }
+        let span = (between.1 - between.0) * self.seconds;
+        clients.into_iter().map(|client| client.measured(span)).collect()
+    }
+
+    fn client(&self, starts: f64) -> Client {
+        let mut options = DestinationOptions::new(self.concurrency);
+        options.breaker = None;
+        let destination = Destination::new(options).expect("a sound concurrency");
+        Client { destination, starts: (starts * SECOND) as u64, limit: 0, times: Vec::new() }
+    }
+}
+
+impl Client {
+    fn measured(mut self, seconds: f64) -> Measured {
+        self.times.sort_by(f64::total_cmp);
+        let throughput = self.times.len() as f64 / seconds;
+        Measured { throughput, p50: self.times.get(self.times.len() / 2).copied().unwrap_or_default() }
+    }
+}
+
+/// Calls by number, with the numbers of those that have ended used again.
+#[derive(Default)]
+struct Slots {
+    calls: Vec<Option<Call>>,
+    free: Vec<usize>,
+}
+
+impl Slots {
+    fn insert(&mut self, call: Call) -> usize {
+        let number = self.free.pop().unwrap_or(self.calls.len());
+        if number == self.calls.len() {
+            self.calls.push(None);
+        }
+        self.calls[number] = Some(call);
+        number
+    }
+
+    fn remove(&mut self, number: usize) -> Option<Call> {
+        self.free.push(number);
+        self.calls[number].take()
     }
 }
