@@ -15,7 +15,7 @@ use super::error::redis_error;
 use crate::{Error, ErrorKind, tls};
 
 /// How long the server may take to accept a connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A connection on which nothing is acknowledged for so long is given up.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A node of a cluster that does not answer for so long is given up. Whoever waits gives up earlier.
