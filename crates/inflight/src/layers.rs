@@ -73,6 +73,7 @@ mod cache;
 mod cached;
 mod circuit_breaker;
 mod flights;
+mod handed_on;
 mod hedged;
 mod keyed_rate_limited;
 mod latencies;

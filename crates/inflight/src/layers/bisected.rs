@@ -1,7 +1,7 @@
 //! A batch that fails because of one record is halved until that record is alone.
 
+use super::handed_on::handed_on;
 use crate::batch::{BatchFunction, BatchResult};
-use crate::function::Cancellation;
 
 /// A [`BatchFunction`] that halves a batch whose call failed with an error that `concerns_data`, and asks for the halves, one after
 /// the other, until what cannot be asked for is alone: all other records get their answer.
@@ -75,23 +75,5 @@ where
         Ok(results)
     }
 
-    fn known(&self, input: &I) -> Option<F::Output> {
-        self.function.known(input)
-    }
-
-    async fn open(&mut self) -> Result<(), F::Error> {
-        self.function.open().await
-    }
-
-    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.function.timeout(input)
-    }
-
-    async fn close(&mut self) -> Result<(), F::Error> {
-        self.function.close().await
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        self.function.cancellation()
-    }
+    handed_on!(I, F);
 }

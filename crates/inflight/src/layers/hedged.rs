@@ -10,11 +10,12 @@ use std::time::Duration;
 use inflight_core::Time;
 use tokio::time::timeout;
 
+use super::handed_on::handed_on;
 use super::latencies::Latencies;
 use crate::batch::{BatchFunction, BatchResult};
 use crate::clock::Clock;
 use crate::destination::Destination;
-use crate::function::{AsyncFunction, Cancellation};
+use crate::function::AsyncFunction;
 
 /// When a [`hedged`] function makes a second call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub enum HedgeDelay {
 /// overloaded, which a second call would make worse, none is made.
 ///
 /// An error before the delay is the answer: to try again is what retries are for. After it the other call still has its chance, and if
-/// both fail the later error counts. A loser that cannot be stopped ([`Cancellation::Wait`]) counts as on the wire no more.
+/// both fail the later error counts. A loser that cannot be stopped ([`Cancellation::Wait`](crate::Cancellation::Wait)) counts as on the wire no more.
 ///
 /// ```
 /// use inflight::layers::{HedgeDelay, hedged};
@@ -131,25 +132,7 @@ where
         self.race(|| self.function.invoke(input.clone())).await
     }
 
-    fn known(&self, input: &I) -> Option<F::Output> {
-        self.function.known(input)
-    }
-
-    async fn open(&mut self) -> Result<(), F::Error> {
-        self.function.open().await
-    }
-
-    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.function.timeout(input)
-    }
-
-    async fn close(&mut self) -> Result<(), F::Error> {
-        self.function.close().await
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        self.function.cancellation()
-    }
+    handed_on!(I, F);
 }
 
 impl<I, F> BatchFunction<I> for Hedged<F>
@@ -164,25 +147,7 @@ where
         self.race(|| self.function.invoke(inputs.clone())).await
     }
 
-    fn known(&self, input: &I) -> Option<F::Output> {
-        self.function.known(input)
-    }
-
-    async fn open(&mut self) -> Result<(), F::Error> {
-        self.function.open().await
-    }
-
-    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.function.timeout(input)
-    }
-
-    async fn close(&mut self) -> Result<(), F::Error> {
-        self.function.close().await
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        self.function.cancellation()
-    }
+    handed_on!(I, F);
 }
 
 /// The first good result, or the last error; and whose it is.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use inflight_core::{RateLimit, Time, TokenBucket};
 
 use super::Key;
+use super::handed_on::handed_on;
 use crate::batch::{BatchFunction, BatchResult};
 use crate::clock::Clock;
-use crate::function::{AsyncFunction, Cancellation};
+use crate::function::AsyncFunction;
 
 /// Keys that are known at a time, at most: those that were called of late. Others wait until one of them is forgotten.
 const KEYS_MAX: usize = 1_000_000;
@@ -173,25 +174,7 @@ where
         self.function.invoke(input).await
     }
 
-    fn known(&self, input: &I) -> Option<F::Output> {
-        self.function.known(input)
-    }
-
-    async fn open(&mut self) -> Result<(), F::Error> {
-        self.function.open().await
-    }
-
-    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.function.timeout(input)
-    }
-
-    async fn close(&mut self) -> Result<(), F::Error> {
-        self.function.close().await
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        self.function.cancellation()
-    }
+    handed_on!(I, F);
 }
 
 impl<I, K, F> BatchFunction<I> for KeyedRateLimited<I, K, F>
@@ -209,25 +192,7 @@ where
         self.function.invoke(inputs).await
     }
 
-    fn known(&self, input: &I) -> Option<F::Output> {
-        self.function.known(input)
-    }
-
-    async fn open(&mut self) -> Result<(), F::Error> {
-        self.function.open().await
-    }
-
-    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.function.timeout(input)
-    }
-
-    async fn close(&mut self) -> Result<(), F::Error> {
-        self.function.close().await
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        self.function.cancellation()
-    }
+    handed_on!(I, F);
 }
 
 impl<K> Clone for KeyedRates<K> {

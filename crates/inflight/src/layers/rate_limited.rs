@@ -5,8 +5,9 @@ use std::time::Duration;
 use inflight_core::{RateLimit, TokenBucket};
 use tokio::sync::Mutex;
 
+use super::handed_on::handed_on;
 use crate::clock::Clock;
-use crate::function::{AsyncFunction, Cancellation};
+use crate::function::AsyncFunction;
 
 /// An [`AsyncFunction`] that starts calls of `function` no faster than `limit` says, in the order they were made. The others wait.
 ///
@@ -67,23 +68,5 @@ impl<I: Send, F: AsyncFunction<I>> AsyncFunction<I> for RateLimited<F> {
         self.function.invoke(input).await
     }
 
-    fn known(&self, input: &I) -> Option<F::Output> {
-        self.function.known(input)
-    }
-
-    async fn open(&mut self) -> Result<(), F::Error> {
-        self.function.open().await
-    }
-
-    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.function.timeout(input)
-    }
-
-    async fn close(&mut self) -> Result<(), F::Error> {
-        self.function.close().await
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        self.function.cancellation()
-    }
+    handed_on!(I, F);
 }

@@ -5,9 +5,10 @@ use std::iter::once;
 
 use super::Key;
 use super::flights::{Flights, Lead, News, Role};
+use super::handed_on::handed_on;
 use super::mailbox::Mailbox;
 use crate::batch::{BatchFunction, BatchResult};
-use crate::function::{AsyncFunction, Cancellation, Function};
+use crate::function::{AsyncFunction, Function};
 
 /// An [`AsyncFunction`] or [`BatchFunction`] that calls `function` for one record of a key at a time; records of the same key that come
 /// meanwhile, or are in the same batch, share its answer. (What is large, or cannot be cloned, is shared as an `Arc`.)
@@ -112,25 +113,7 @@ where
         result
     }
 
-    fn known(&self, input: &I) -> Option<F::Output> {
-        self.function.known(input)
-    }
-
-    async fn open(&mut self) -> Result<(), F::Error> {
-        self.function.open().await
-    }
-
-    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.function.timeout(input)
-    }
-
-    async fn close(&mut self) -> Result<(), F::Error> {
-        self.function.close().await
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        self.function.cancellation()
-    }
+    handed_on!(I, F);
 }
 
 impl<I, K, F> BatchFunction<I> for SingleFlight<I, K, F, F::Output, F::Error>
@@ -183,25 +166,7 @@ where
         Ok(results.into_iter().flatten().collect())
     }
 
-    fn known(&self, input: &I) -> Option<F::Output> {
-        self.function.known(input)
-    }
-
-    async fn open(&mut self) -> Result<(), F::Error> {
-        self.function.open().await
-    }
-
-    fn timeout(&self, input: I) -> Option<Result<F::Output, F::Error>> {
-        self.function.timeout(input)
-    }
-
-    async fn close(&mut self) -> Result<(), F::Error> {
-        self.function.close().await
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        self.function.cancellation()
-    }
+    handed_on!(I, F);
 }
 
 impl<I, K, F> SingleFlight<I, K, F, F::Output, F::Error>
