@@ -201,6 +201,29 @@ fn what_a_newer_run_left_behind_is_said_and_so_is_the_end() {
 }
 
 #[test]
+fn checkpoints_of_an_older_version_are_refused_in_a_sentence() {
+    let workspace = Workspace::with_users("{ file: { path: in.jsonl } }", "", "{ file: { path: out.jsonl } }");
+    workspace.write("in.jsonl", "{\"id\":1}\n{\"id\":2}\n");
+    let run = || workspace.run(&["run", "p.yaml", "--checkpoint", "state"]);
+    assert_eq!(run().code, 0);
+    let state = workspace.path().join("state");
+    for file in std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()) {
+        let bytes = std::fs::read(&file).unwrap();
+        if let Some(rest) = bytes.strip_prefix(b"inflight checkpoint 2") {
+            std::fs::write(file, [b"inflight checkpoint 1", rest].concat()).unwrap();
+        }
+    }
+    let ran = run();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let told = ran.stderr.lines().last().unwrap();
+    let older =
+        "written by an older version of inflight (format 1; this one knows format 2): end the run with that version";
+    assert!(told.starts_with("error: ") && told.contains(older) && told.ends_with("or start from scratch"), "{told}");
+    let anew = workspace.run(&["run", "p.yaml", "--checkpoint", "state", "--from-scratch"]);
+    assert_eq!(anew.code, 0, "{anew:?}");
+}
+
+#[test]
 fn a_folder_without_checkpoints_yet_is_one_of_ours() {
     let workspace = workspace([]);
     for look in ["list", "verify"] {

@@ -147,6 +147,16 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    /// To close the file would not do: a process that another thread starts just now has it too, until it runs its own program.
+    fn drop(&mut self) {
+        if let Some(file) = self.lock.take() {
+            // If it cannot be given up, it goes with the last who has it.
+            let _ = file.unlock();
+        }
+    }
+}
+
 impl Disk for Folder {
     fn lock(&mut self, holder: &str) -> io::Result<Lock> {
         let path = self.at(LOCK);
@@ -294,8 +304,11 @@ mod tests {
         let Lock::Held(holder) = second.lock("since one").unwrap() else { panic!("two have it") };
         assert!(holder.starts_with(&format!("process {} on ", std::process::id())), "{holder}");
         assert!(holder.ends_with(", since noon"), "{holder}");
+        // As a process has that is being started.
+        let inherited = first.lock.as_ref().unwrap().try_clone().unwrap();
         drop(first);
         assert_eq!(second.lock("since one").unwrap(), Lock::Ours);
+        drop(inherited);
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub enum Error {
         /// All of them, newest first.
         damaged: Vec<Damaged>,
     },
-    /// The one checkpoint that would do is damaged.
-    #[error("{}: the checkpoint that is needed is damaged: {damaged}; put back a copy of it, or start from scratch", folder.display())]
+    /// The one checkpoint, or journal, that would do is damaged.
+    #[error("{}: what is needed to go on is damaged: {damaged}; put back a copy of it, or start from scratch", folder.display())]
     NeededIsDamaged {
         /// The folder.
         folder: PathBuf,

@@ -1,7 +1,7 @@
 //! One checkpoint as one file: two lines that say what follows, a header that people can read, and the bytes that were carried.
 //!
 //! ```text
-//! inflight checkpoint 1
+//! inflight checkpoint 2
 //! header 512 bytes 1c291ca3, carried 73 bytes 9ae0daaf
 //! {
 //!   "epoch": 7,
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, Mark};
 
-/// The version that is written, and the newest that is read.
-const VERSION: u64 = 1;
+/// The version that is written, and the only one that is read: it goes up with every change of what is carried, too.
+const VERSION: u64 = 2;
 const MAGIC: &str = "inflight checkpoint ";
 
 /// What the file says besides the checkpoint.
@@ -66,7 +66,12 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, String> {
         Ok(VERSION) if version.len() == 1 => {}
         Ok(newer) if newer > VERSION => {
             return Err(format!(
-                "written by a newer version of inflight (format {newer}; this one knows formats up to {VERSION}): use that version"
+                "written by a newer version of inflight (format {newer}; this one knows format {VERSION}): use that version"
+            ));
+        }
+        Ok(older) if (1..VERSION).contains(&older) && version.len() == 1 => {
+            return Err(format!(
+                "written by an older version of inflight (format {older}; this one knows format {VERSION}): end the run with that version"
             ));
         }
         _ => return Err(format!("its format {version:?} is unknown")),
@@ -159,7 +164,7 @@ mod tests {
         let file = encode(&small(), FROM);
         let text = String::from_utf8_lossy(&file);
         let lines: Vec<_> = text.lines().take(4).collect();
-        assert_eq!(lines[0], "inflight checkpoint 1");
+        assert_eq!(lines[0], "inflight checkpoint 2");
         assert!(lines[1].starts_with("header ") && lines[1].contains(", carried 5 bytes "), "{}", lines[1]);
         assert_eq!(lines[2..], ["{", "  \"epoch\": 7,"]);
     }
@@ -213,8 +218,11 @@ mod tests {
         assert_eq!(decode(b"id,name\n1,x\n").unwrap_err(), "it does not begin like a checkpoint");
         assert_eq!(decode(&file[..file.len() - 2]).unwrap_err(), "cut off: 3 of 5 carried bytes are there");
         assert_eq!(decode(&[&file[..], b"xyz"].concat()).unwrap_err(), "3 bytes too long");
-        assert!(with("checkpoint 1", "checkpoint 2").contains("written by a newer version of inflight (format 2;"));
-        assert!(with("checkpoint 1", "checkpoint 01").contains("unknown"));
+        assert!(with("checkpoint 2", "checkpoint 3").contains("written by a newer version of inflight (format 3;"));
+        assert!(with("checkpoint 2", "checkpoint 1").contains("written by an older version of inflight (format 1;"));
+        for none in ["checkpoint 02", "checkpoint 01", "checkpoint 0"] {
+            assert!(with("checkpoint 2", none).contains("unknown"), "{none}");
+        }
         assert!(decode(&[&file[..40], &[b'9'; 30]].concat()).is_err());
         let mut changed = file.clone();
         *changed.last_mut().unwrap() ^= 1;
@@ -223,9 +231,9 @@ mod tests {
 
     #[test]
     fn lengths_that_lie_allocate_nothing() {
-        let file = format!("inflight checkpoint 1\nheader {} bytes 00000000, carried 0 bytes 00000000\n", u64::MAX);
+        let file = format!("inflight checkpoint 2\nheader {} bytes 00000000, carried 0 bytes 00000000\n", u64::MAX);
         assert!(decode(file.as_bytes()).is_err());
-        let file = format!("inflight checkpoint 1\nheader 0 bytes 00000000, carried {} bytes 00000000\n", u64::MAX);
+        let file = format!("inflight checkpoint 2\nheader 0 bytes 00000000, carried {} bytes 00000000\n", u64::MAX);
         assert!(decode(file.as_bytes()).unwrap_err().starts_with("cut off"));
     }
 }

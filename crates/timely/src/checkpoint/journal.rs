@@ -8,7 +8,10 @@ use super::store::refuse_if_fenced;
 use super::survey::{Survey, content};
 use super::{Damaged, Disk, Error, Mark};
 
-const MAGIC: &[u8] = b"inflight journal 1\n";
+/// The number goes up with that of checkpoints: their rows are the same.
+const MAGIC: &[u8] = b"inflight journal 2\n";
+/// What older versions wrote.
+const OLDER: [&[u8]; 1] = [b"inflight journal 1\n"];
 /// Length and checksum before each entry, both little-endian.
 const HEAD: usize = 8;
 
@@ -93,7 +96,7 @@ pub struct Recorded {
 ///
 /// # Errors
 ///
-/// What goes wrong with the folder.
+/// What goes wrong with the folder; [`Error::NeededIsDamaged`] if an older version has written one that is needed.
 pub fn recorded<D: Disk>(disk: &D, follows: Option<Mark>) -> Result<Recorded, Error> {
     let epoch = follows.map_or(0, |mark| mark.epoch);
     let mut recorded = Recorded::default();
@@ -103,6 +106,11 @@ pub fn recorded<D: Disk>(disk: &D, follows: Option<Mark>) -> Result<Recorded, Er
         }
         let name = name.to_string();
         let Some(file) = content(disk, &name)? else { continue };
+        if OLDER.iter().any(|older| file.starts_with(older)) {
+            let flaw = "written by an older version of inflight, in another format: end the run with that version";
+            let damaged = Damaged { name, flaw: flaw.to_owned() };
+            return Err(Error::NeededIsDamaged { folder: disk.path().to_owned(), damaged });
+        }
         let (mut entries, rest) = entries(&file);
         if !rest.is_empty() {
             let flaw = format!("its last {} of {} bytes are torn or damaged", rest.len(), file.len());
@@ -225,6 +233,17 @@ mod tests {
             assert_eq!(found.entries.len(), whole_before(place), "byte {place}");
             assert_eq!(found.dropped.len(), 1, "byte {place}");
         }
+    }
+
+    #[test]
+    fn one_of_an_older_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = Folder::open(folder.path()).unwrap();
+        let name = Journal::new(Folder::open(folder.path()).unwrap(), AT, 1).name.to_string();
+        disk.write(&name, b"inflight journal 1\nwhatever").unwrap();
+        let refused = recorded(&disk, AT).unwrap_err().to_string();
+        assert!(refused.contains("written by an older version of inflight"), "{refused}");
+        assert_eq!(recorded(&disk, None).unwrap(), Recorded::default(), "it is not needed");
     }
 
     #[test]
