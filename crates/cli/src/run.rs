@@ -7,6 +7,7 @@
 //! Files are read and written by threads of their own, so that neither stops the look-ups; both channels are short, and the dataflow
 //! holds credits, so memory stays bounded.
 
+mod attempts;
 mod columns;
 mod intake;
 mod join;

@@ -72,6 +72,7 @@ fn settle(step: &Step, part: Done, secrets: &Secrets) -> Settled {
         error: secrets.hide(error),
         attempts: part.attempts,
         elapsed: part.elapsed,
+        each: part.input.attempts().map_or_else(Vec::new, |all| all.told(&step.name, |text| secrets.hide(text))),
     };
     let missing = || why("missing".to_owned(), "there is no answer for its key");
     match part.result {
@@ -96,17 +97,19 @@ fn settle(step: &Step, part: Done, secrets: &Secrets) -> Settled {
 
 /// Does to a row what was settled; the results of the steps called `found` are in it already.
 fn apply(row: &mut Row, step: &Step, settled: Settled, found: &[&str]) -> Result<(), Why> {
-    let Fate::Going(record) = &mut row.fate else { return Ok(()) };
+    let Fate::Going(going) = &mut row.fate else { return Ok(()) };
     match settled {
         Settled::Value(value) => {
-            if let Some(replaced) = Arc::make_mut(record).insert(step.name.clone(), value) {
+            let going = Arc::make_mut(going);
+            going.attempts.forget(&step.name);
+            if let Some(replaced) = going.record.insert(step.name.clone(), value) {
                 row.past.get_or_insert_default().replaced.insert(step.name.clone(), replaced);
             }
         }
         Settled::Drop => row.fate = Fate::Dropped,
         Settled::Dead(why) => {
-            let record = Arc::clone(record);
-            row.fate = Fate::Dead(Arc::new(letter::letter(row, &record, found, step, why)));
+            let going = Arc::clone(going);
+            row.fate = Fate::Dead(Arc::new(letter::letter(row, &going.record, found, step, why)));
         }
         Settled::Fail(why) => return Err(why),
         Settled::Out => {}
@@ -196,8 +199,8 @@ mod tests {
         assert!(letter["failed_at"].take().as_str().is_some_and(|time| time.ends_with('Z')));
         let story = json!({
             "source": null, "record_number": 7, "read_at": "1970-01-01T00:00:00.000Z", "failed_at": null, "step": "user",
-            "key": { "id": 1 }, "failure": "panic", "error": error, "attempts": 2, "elapsed_ms": 30, "replays": 0,
-            "attempts_in_all": 2, "before": [], "found": {},
+            "key": { "id": 1 }, "failure": "panic", "error": error, "attempts": 2, "elapsed_ms": 30, "each_attempt": [],
+            "replays": 0, "attempts_in_all": 2, "before": [], "found": {},
             "record": { "id": 1 }
         });
         assert_eq!(letter, story);

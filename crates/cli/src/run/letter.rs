@@ -45,6 +45,8 @@ pub(super) struct Why {
     pub(super) error: String,
     pub(super) attempts: u32,
     pub(super) elapsed: Duration,
+    /// Each of the attempts, as it is told.
+    pub(super) each: Vec<Value>,
 }
 
 impl std::fmt::Display for Why {
@@ -58,8 +60,7 @@ impl std::fmt::Display for Why {
 pub(super) fn failure(cause: &Cause<Error>) -> String {
     let word = match cause {
         Cause::Error(error) => {
-            let kind = serde_json::to_value(error.kind()).ok();
-            return kind.as_ref().and_then(Value::as_str).unwrap_or("error").to_owned();
+            return kind(error);
         }
         Cause::TimedOut { clock: Clock::Attempt, .. } => "timeout",
         Cause::TimedOut { clock: Clock::Deadline, .. } => "deadline",
@@ -69,6 +70,12 @@ pub(super) fn failure(cause: &Cause<Error>) -> String {
         _ => "error",
     };
     word.to_owned()
+}
+
+/// The kind of an error in one word.
+pub(super) fn kind(error: &Error) -> String {
+    let kind = serde_json::to_value(error.kind()).ok();
+    kind.as_ref().and_then(Value::as_str).unwrap_or("error").to_owned()
 }
 
 /// The letter of a record that now is `record`, with the results of the steps called `found` in it.
@@ -90,6 +97,7 @@ pub(super) fn letter(row: &Row, record: &Record, found: &[&str], step: &Step, wh
         ("error", json!(why.error)),
         ("attempts", json!(why.attempts)),
         ("elapsed_ms", json!(u64::try_from(why.elapsed.as_millis()).unwrap_or(u64::MAX))),
+        ("each_attempt", Value::Array(why.each)),
         ("replays", json!(earlier.map_or(0, |_| counted("replays") + 1))),
         ("attempts_in_all", json!(counted("attempts_in_all") + u64::from(why.attempts))),
         ("before", earlier.map_or_else(Vec::new, before).into()),
@@ -144,7 +152,9 @@ pub(super) fn open(mut letter: Record) -> Result<(Record, Past), NoLetter> {
         Some(_) => return Err(no("record", "is no record")),
         None => return Err(no("record", "is not there")),
     };
-    letter.shift_remove("found");
+    for told_once in ["found", "each_attempt"] {
+        letter.shift_remove(told_once);
+    }
     for field in ["record_number", "attempts", "elapsed_ms", "replays", "attempts_in_all", "before"] {
         if let Some(value) = letter.get_mut(field) {
             *value = untyped(value.take());
@@ -174,6 +184,7 @@ pub(super) fn malformed(number: u64, read_at: u64, malformed: Malformed) -> Reco
         ("error", json!(malformed.error.to_string())),
         ("attempts", json!(0)),
         ("elapsed_ms", json!(0)),
+        ("each_attempt", json!([])),
         ("replays", json!(0)),
         ("attempts_in_all", json!(0)),
         ("before", json!([])),

@@ -18,6 +18,7 @@ pub(super) use inflight_connectors::Error;
 
 pub(super) use self::asking::{Asked, Found};
 use self::key::key;
+use super::attempts::Begun;
 use super::portable;
 use super::row::Row;
 use super::shared::Shared;
@@ -40,6 +41,8 @@ impl From<Found> for Answer {
 }
 
 pub(super) struct Lookup {
+    /// The name of the step.
+    step: Arc<str>,
     paths: Arc<[FieldPath]>,
     layered: Boxed<Asked, Found, Error>,
     /// Whether it may know an answer without a call.
@@ -50,7 +53,8 @@ impl Lookup {
     pub(super) fn new(step: &Step, shared: Arc<Shared>) -> Self {
         let paths = step.key.iter().map(|(_, path)| path.clone()).collect();
         let has_cache = shared.cache.is_some();
-        Self { paths, layered: layers::layered(Arc::new(step.clone()), shared), has_cache }
+        let name = step.name.as_str().into();
+        Self { step: name, paths, layered: layers::layered(Arc::new(step.clone()), shared), has_cache }
     }
 
     /// The number that stands for a record's key.
@@ -62,6 +66,22 @@ impl Lookup {
     fn asked(&self, row: &Row) -> Result<Asked, Answer> {
         let record = row.record().ok_or(Answer::Skipped)?;
         key(record, &self.paths).map(Asked::new).ok_or(Answer::Missing)
+    }
+
+    async fn ask(&self, rows: &[Row]) -> BatchResult<Answer, Error> {
+        let asked: Vec<Result<Asked, Answer>> = rows.iter().map(|row| self.asked(row)).collect();
+        let keys: Vec<Asked> = asked.iter().filter_map(|asked| asked.as_ref().ok()).cloned().collect();
+        let expected = keys.len();
+        let found = if keys.is_empty() { Vec::new() } else { self.layered.invoke(keys).await? };
+        if found.len() != expected {
+            return Ok(Vec::new());
+        }
+        let mut found = found.into_iter();
+        let answer = |asked: Result<Asked, Answer>| match asked {
+            Ok(_) => Some(found.next()?.map(Answer::from)),
+            Err(answer) => Some(Ok(answer)),
+        };
+        Ok(asked.into_iter().filter_map(answer).collect())
     }
 }
 
@@ -80,19 +100,10 @@ impl BatchFunction<Row> for Lookup {
     }
 
     async fn invoke(&self, rows: Vec<Row>) -> BatchResult<Answer, Error> {
-        let asked: Vec<Result<Asked, Answer>> = rows.iter().map(|row| self.asked(row)).collect();
-        let keys: Vec<Asked> = asked.iter().filter_map(|asked| asked.as_ref().ok()).cloned().collect();
-        let expected = keys.len();
-        let found = if keys.is_empty() { Vec::new() } else { self.layered.invoke(keys).await? };
-        if found.len() != expected {
-            return Ok(Vec::new());
-        }
-        let mut found = found.into_iter();
-        let answer = |asked: Result<Asked, Answer>| match asked {
-            Ok(_) => Some(found.next()?.map(Answer::from)),
-            Err(answer) => Some(Ok(answer)),
-        };
-        Ok(asked.into_iter().filter_map(answer).collect())
+        let attempt = Begun::now(&self.step, &rows);
+        let answers = self.ask(&rows).await;
+        attempt.ended(&answers);
+        answers
     }
 
     async fn open(&mut self) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use inflight_connectors::Record;
 use inflight_timely::pipeline::{self, Id};
 use serde::{Deserialize, Serialize};
 
+use super::attempts::Attempts;
 use super::letter::Past;
 use super::outcomes::Outcomes;
 use super::portable;
@@ -35,26 +36,57 @@ impl pipeline::Row for Row {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Fate {
     /// It is being enriched.
-    Going(#[serde(with = "portable")] Arc<Record>),
+    Going(#[serde(with = "shared")] Arc<Going>),
     /// A step dropped it, as the pipeline says.
     Dropped,
     /// A step gave it up: the dead letter.
     Dead(#[serde(with = "portable")] Arc<Record>),
 }
 
+/// A record with the results that it has got, and what was tried for it in vain.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Going {
+    #[serde(with = "portable")]
+    pub(super) record: Record,
+    pub(super) attempts: Attempts,
+}
+
 impl Row {
     /// As it was read, a long time ago.
     pub(super) fn new(partition: u32, number: u64, record: Record) -> Self {
-        let fate = Fate::Going(Arc::new(record));
+        let fate = Fate::Going(Arc::new(Going { record, attempts: Attempts::default() }));
         Self { partition, number, read_at: 0, outcomes: Outcomes::default(), past: None, fate }
     }
 
     /// The record, if it is still being enriched.
     pub(super) fn record(&self) -> Option<&Record> {
         match &self.fate {
-            Fate::Going(record) => Some(record),
+            Fate::Going(going) => Some(&going.record),
             Fate::Dropped | Fate::Dead(_) => None,
         }
+    }
+
+    /// What was tried for it in vain, if it is still being enriched.
+    pub(super) fn attempts(&self) -> Option<&Attempts> {
+        match &self.fate {
+            Fate::Going(going) => Some(&going.attempts),
+            Fate::Dropped | Fate::Dead(_) => None,
+        }
+    }
+}
+
+/// For `#[serde(with)]`: a record that several look at.
+mod shared {
+    use serde::{Deserializer, Serializer};
+
+    use super::{Arc, Deserialize, Going, Serialize};
+
+    pub(super) fn serialize<S: Serializer>(going: &Arc<Going>, serializer: S) -> Result<S::Ok, S::Error> {
+        Going::serialize(going, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Going>, D::Error> {
+        Going::deserialize(deserializer).map(Arc::new)
     }
 }
 

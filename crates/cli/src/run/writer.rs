@@ -341,9 +341,9 @@ impl Outputs {
     fn write(&mut self, row: &Row) -> Result<(), Error> {
         self.tally.count(row.outcomes);
         match &row.fate {
-            Fate::Going(record) => {
+            Fate::Going(going) => {
                 let origin = origin(self.keeper.is_some(), &self.sources, row);
-                write_to(&mut *self.records, origin, record)?;
+                write_to(&mut *self.records, origin, &going.record)?;
                 self.gauges.records_out.fetch_add(1, Ordering::Relaxed);
                 self.tally.wrote();
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, json_lines};
 
 /// A server that knows the users 1 and 2, and is busy when it is asked first. What it was asked, and the address.
 fn server() -> (Arc<Mutex<Vec<String>>>, String) {
@@ -34,6 +34,7 @@ fn answer(mut stream: TcpStream, told: &Mutex<Vec<String>>) {
         "/users/1" => ("200 OK", r#"{"data":{"name":"Ada"}}"#),
         "/users/2" => ("200 OK", r#"{"data":{"name":"Bob"}}"#),
         "/users/4" => ("400 Bad Request", ""),
+        "/users/5" => ("503 Service Unavailable", ""),
         _ => ("404 Not Found", ""),
     };
     let length = body.len();
@@ -72,4 +73,24 @@ fn a_service_enriches_records() {
     let shown = workspace.run_with(&["explain", "p.yaml"], &variables).stdout;
     assert!(shown.contains("method get, id = .id") && shown.contains("up to 1 records in each"), "{shown}");
     assert!(!format!("{shown}{ran:?}{dead}").contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_dead_letter_tells_of_each_attempt() {
+    let (_, address) = server();
+    let workspace =
+        Workspace::with(&PIPELINE.replace("    on_error", "    retries: { max: 2, backoff: 1ms..2ms }\n    on_error"));
+    workspace.write("in.jsonl", "{\"id\":1}\n{\"id\":5}\n{\"id\":2}\n");
+    let ran = workspace.run_with(&["run", "p.yaml"], &[("ADDRESS", &address), ("TOKEN", "hunter2")]);
+    assert_eq!((ran.code, ran.records().len()), (0, 2), "{ran:?}");
+    let letter = json_lines(&workspace.read("dead.jsonl")).remove(0);
+    let each = letter["each_attempt"].as_array().unwrap();
+    let numbers: Vec<u64> = each.iter().map(|attempt| attempt["attempt"].as_u64().unwrap()).collect();
+    assert!(numbers.len() >= 3 && numbers.iter().zip(1..).all(|(number, place)| *number == place), "{letter}");
+    assert_eq!(Some(numbers.len() as u64), letter["attempts"].as_u64(), "{letter}");
+    let began = |attempt: &serde_json::Value| attempt["began_at"].as_str().unwrap().to_owned();
+    assert!(each.windows(2).all(|two| began(&two[0]) <= began(&two[1])), "{letter}");
+    assert!(letter["read_at"].as_str() <= each[0]["began_at"].as_str(), "{letter}");
+    assert_eq!(each.last().unwrap()["error"], letter["error"], "{letter}");
+    assert!(each.iter().all(|attempt| attempt["took_ms"].is_u64() && attempt["failure"].is_string()), "{letter}");
 }

@@ -79,11 +79,16 @@ fn dead_letters_tell_their_story() {
         letters[0],
         json!({ "source": "in.jsonl", "record_number": 2, "read_at": null, "failed_at": null, "step": "user",
                 "key": { "id": 9 }, "failure": "missing", "error": "there is no answer for its key", "attempts": 1,
-                "elapsed_ms": null, "replays": 0, "attempts_in_all": 1, "before": [], "found": {}, "record": { "id": 9 } })
+                "elapsed_ms": null, "each_attempt": [], "replays": 0, "attempts_in_all": 1, "before": [], "found": {},
+                "record": { "id": 9 } })
     );
     assert_eq!(letters[1]["failure"], "malformed", "{}", letters[1]);
     assert_eq!((&letters[1]["record_number"], &letters[1]["record"]), (&json!(3), &json!({ "id": 3 })));
     assert!(letters[1]["error"].as_str().unwrap().contains("a blob"), "{}", letters[1]);
+    let tried = letters[1]["each_attempt"].as_array().unwrap();
+    assert_eq!((tried.len(), &tried[0]["attempt"], &tried[0]["failure"]), (1, &json!(1), &json!("malformed")));
+    assert!(tried[0]["error"] == letters[1]["error"] && tried[0]["took_ms"].is_u64(), "{}", letters[1]);
+    assert!(tried[0]["began_at"].as_str() > Some("2026"), "{}", letters[1]);
     assert_eq!(run(policy, &["--strict"]).1.code, 3);
 }
 
@@ -161,10 +166,10 @@ fn letters_fit_a_table_and_a_csv_file() {
         if place.contains("csv") {
             let letters = workspace.read("dead.csv");
             let mut lines = letters.lines();
-            let header = "source,record_number,read_at,failed_at,step,key,failure,error,attempts,elapsed_ms,replays,\
-                          attempts_in_all,before,found,record";
+            let header = "source,record_number,read_at,failed_at,step,key,failure,error,attempts,elapsed_ms,each_attempt,\
+                          replays,attempts_in_all,before,found,record";
             assert_eq!(lines.next(), Some(header));
-            assert!(lines.next().unwrap().ends_with(r#",0,1,[],{},"{""id"":9,""tags"":[""a""]}""#), "{letters}");
+            assert!(lines.next().unwrap().ends_with(r#",[],0,1,[],{},"{""id"":9,""tags"":[""a""]}""#), "{letters}");
         } else {
             let sql = "select group_concat(record_number || failure || json_extract(record, '$.id')) from letters";
             let told: String = workspace.database("dead.db").query_row(sql, [], |row| row.get(0)).unwrap();
