@@ -14,6 +14,7 @@ mod join;
 mod keeper;
 mod letter;
 mod lookup;
+mod lost;
 mod opening;
 mod outage;
 mod outcomes;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::intake::Reading;
+use self::outage::Outage;
 use self::resume::{Beginning, Incompatible, Start};
 use self::shared::Shared;
 use self::source::Opened;
@@ -155,7 +157,10 @@ fn ready(
     Ok(match begin()? {
         Start::Now(beginning) => {
             let Beginning { partitions, opened, sinks, keeper, restored, told } = *beginning;
-            let (sink, writing) = writer::start(sinks, keeper, opened.told.clone(), stop, gauges, tally);
+            let (sink, writing) = {
+                let outage = Outage::new("the sink".to_owned(), &pipeline.secrets);
+                writer::start(sinks, outage, keeper, opened.told.clone(), stop, gauges, tally)
+            };
             let first = First { sink: Box::new(sink), partitions, restored, told };
             Some(Ready { first, writing: Some(writing), opened })
         }

@@ -39,7 +39,7 @@ pub trait Sink: Send {
     ///
     /// When the record does not fit the format, or the output cannot be written: [`ClosedPipe`] when the reader has
     /// gone, [`DiskFull`] when there is no room. An error of the output is final: the sink returns it from every later
-    /// call. Because of buffers it may belong to an earlier record.
+    /// call, unless it can be [renewed](Self::renew). Because of buffers it may belong to an earlier record.
     ///
     /// [`ClosedPipe`]: crate::ErrorKind::ClosedPipe
     /// [`DiskFull`]: crate::ErrorKind::DiskFull
@@ -105,6 +105,20 @@ pub trait Sink: Send {
     /// When the sink cannot be asked.
     fn decided(&mut self) -> Result<Option<u64>, Error> {
         Ok(None)
+    }
+
+    /// After an error that goes by ([`Error::is_retryable`]), or after a commit that is in doubt
+    /// ([`ErrorKind::Undecided`](crate::ErrorKind::Undecided)): connects to the server anew, and writes again what was written
+    /// since the last commit, the record of the call that failed included. Then the host goes on: with the next record, or
+    /// with the same `flush`, `prepare` or `commit` once more, which does nothing if it turned out to count.
+    ///
+    /// False from sinks that cannot, which is the default: their error is final.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached yet ([`Error::is_retryable`]: the host may try again), or refuses.
+    fn renew(&mut self) -> Result<bool, Error> {
+        Ok(false)
     }
 
     /// Writes what is left and closes the output, the only way to end it well. Dropping a sink instead leaves the

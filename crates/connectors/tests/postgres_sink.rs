@@ -316,17 +316,50 @@ fn a_connection_lost_during_the_commit_leaves_it_undecided_and_a_restart_tells()
     assert_eq!(state(&schema), json!([0, 0]));
 }
 
+/// Ends the connections that have something in a transaction.
+fn terminate(schema: &Schema) {
+    schema.run(
+        "select pg_terminate_backend(pid) from pg_stat_activity
+        where pid <> pg_backend_pid() and query like 'insert into %' and state = 'idle in transaction'
+        and pid in (select pid from pg_locks where relation = 'orders'::regclass)",
+    );
+}
+
+#[test]
+fn what_is_in_a_transaction_is_written_again_when_its_connection_is_renewed() {
+    let Some(schema) = Schema::new("sink_renewed", &format!("{ORDERS}; create table others (id int)")) else { return };
+    let mut sink = with_epochs(&schema, 1).unwrap();
+    let mut beside = sink.beside(&PostgresSinkConfig::new(&schema.url, "others")).unwrap();
+    for id in 0..BATCH_RECORDS as u64 + 1 {
+        write(&mut sink, order(id, "x")).unwrap();
+    }
+    beside.write(json!({"id": 1}).as_object().unwrap()).unwrap();
+    assert_eq!((sink.prepare(1).unwrap(), beside.prepare(1).unwrap()), (String::new(), String::new()));
+    for _ in 0..2 {
+        terminate(&schema);
+        assert!(sink.commit(1).unwrap_err().is_retryable());
+        assert!(beside.write(json!({"id": 2}).as_object().unwrap()).is_err(), "they have one connection");
+        assert!(sink.renew().unwrap());
+    }
+    beside.write(json!({"id": 2}).as_object().unwrap()).unwrap();
+    write(&mut sink, order(0, "y")).unwrap();
+    sink.prepare(1).unwrap();
+    beside.prepare(1).unwrap();
+    sink.commit(1).unwrap();
+    beside.commit(1).unwrap();
+    assert_eq!(state(&schema), json!([1, BATCH_RECORDS + 1]));
+    let others = schema.rows("select id, (select name from orders where id = 0) as name from others order by id");
+    assert_eq!(others, json!([{"id": 1, "name": "y"}, {"id": 2, "name": "y"}]));
+    sink.finish().unwrap();
+}
+
 #[test]
 fn a_connection_lost_in_an_epoch_undoes_it_and_may_be_tried_again() {
     let Some(schema) = Schema::new("sink_lost", ORDERS) else { return };
     let mut sink = with_epochs(&schema, 1).unwrap();
     write(&mut sink, order(1, "x")).unwrap();
     sink.prepare(1).unwrap();
-    schema.run(
-        "select pg_terminate_backend(pid) from pg_stat_activity
-        where pid <> pg_backend_pid() and query like 'insert into \"orders\"%' and state = 'idle in transaction'
-        and pid in (select pid from pg_locks where relation = 'orders'::regclass)",
-    );
+    terminate(&schema);
     let error = sink.commit(1).unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.is_retryable(), "{error}");
     assert_eq!(write(&mut sink, order(2, "x")).unwrap_err().to_string(), error.to_string());

@@ -32,6 +32,8 @@ struct State {
     unopened: usize,
     /// The last failure of a call, if no call has been answered since.
     why: Option<String>,
+    /// When it was last renewed.
+    renewed: Option<Instant>,
 }
 
 impl Outage {
@@ -101,6 +103,41 @@ impl Outage {
                 }
                 refused => return refused,
             }
+            std::thread::sleep(pause);
+            pause = longest.min(pause * 2);
+        }
+    }
+
+    /// Renews what was lost, for this reason, however long that takes, unless it fails for another reason than that it is away.
+    ///
+    /// # Errors
+    /// The reason of the loss when it cannot be renewed.
+    pub(super) fn outlasts_loss(
+        &self,
+        lost: Error,
+        mut renew: impl FnMut() -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let (mut pause, longest) = PAUSES;
+        if self.state().renewed.is_some_and(|renewed| renewed.elapsed() < longest) {
+            // It is lost as soon as it is there.
+            pause = longest;
+            std::thread::sleep(pause);
+        }
+        loop {
+            let renewed = match renew() {
+                Ok(true) => true,
+                Ok(false) => return Err(lost),
+                Err(error) if error.is_retryable() => false,
+                Err(refused) => return Err(refused),
+            };
+            let mut state = self.state();
+            self.begins(&mut state, &lost.to_string());
+            if renewed {
+                state.renewed = Some(Instant::now());
+                self.ends(&mut state);
+                return Ok(());
+            }
+            drop(state);
             std::thread::sleep(pause);
             pause = longest.min(pause * 2);
         }

@@ -19,11 +19,13 @@ use inflight_connectors::kafka::{Group, KafkaSink};
 use inflight_connectors::nats::NatsSink;
 use inflight_connectors::postgres::PostgresSink;
 use inflight_connectors::sqlite::SqliteSink;
-use inflight_connectors::{Acknowledge, Epochs, Error, Origin, Position, Record, Sink};
+use inflight_connectors::{Acknowledge, Epochs, Error, Origin, Position, Sink};
 use inflight_timely::pipeline::{self, Cut};
 
 use super::keeper::Keeper;
 use super::letter::addressed;
+use super::lost::{insist, write_to};
+use super::outage::Outage;
 use super::partitions::Reached;
 use super::row::{Fate, Row};
 use super::stop::Stop;
@@ -188,6 +190,7 @@ pub(super) fn open_with_group(
 /// Starts a thread that writes, once the sink is started, and what hands it the dataflow's batches.
 pub(super) fn start(
     sinks: Sinks,
+    outage: Outage,
     keeper: Option<Keeper>,
     told: Option<Arc<dyn Acknowledge>>,
     stop: &Arc<Stop>,
@@ -208,6 +211,7 @@ pub(super) fn start(
             dead_letters,
             sources,
             records_first,
+            outage,
             keeper,
             told,
             gauges,
@@ -300,6 +304,8 @@ struct Outputs {
     sources: Vec<String>,
     /// The letters that are replayed go last, when what came of them is safe.
     records_first: bool,
+    /// When one of them is lost.
+    outage: Outage,
     keeper: Option<Keeper>,
     /// The source, if it wants to know what counts.
     told: Option<Arc<dyn Acknowledge>>,
@@ -343,7 +349,7 @@ impl Outputs {
         match &row.fate {
             Fate::Going(going) => {
                 let origin = origin(self.keeper.is_some(), &self.sources, row);
-                write_to(&mut *self.records, origin, &going.record)?;
+                write_to(&mut *self.records, &self.outage, origin, &going.record)?;
                 self.gauges.records_out.fetch_add(1, Ordering::Relaxed);
                 self.tally.wrote();
             }
@@ -352,7 +358,9 @@ impl Outputs {
                 let source = known.as_ref().or_else(|| self.sources.get(row.partition as usize));
                 let letter = addressed(letter, source.map(String::as_str));
                 let origin = origin(self.keeper.is_some(), &self.sources, row);
-                self.dead_letters.as_mut().map_or(Ok(()), |sink| write_to(&mut **sink, origin, &letter))?;
+                if let Some(sink) = &mut self.dead_letters {
+                    write_to(&mut **sink, &self.outage, origin, &letter)?;
+                }
                 self.tally.dead_lettered();
             }
             Fate::Dropped => self.tally.dropped(),
@@ -365,10 +373,12 @@ impl Outputs {
         let (epoch, last) = (cut.epoch, cut.last);
         let read = positions(&cut)?;
         let mut states = States::new();
+        let outage = &self.outage;
         let mut sinks = vec![(RECORDS, &mut self.records)];
         sinks.extend(self.dead_letters.as_mut().map(|sink| (DEAD_LETTERS, sink)));
         for (name, sink) in &mut sinks {
-            states.insert((*name).to_owned(), sink.prepare(epoch).map_err(|error| error.to_string())?);
+            let prepared = insist(&mut ***sink, outage, |sink| sink.prepare(epoch));
+            states.insert((*name).to_owned(), prepared.map_err(|error| error.to_string())?);
         }
         let all_read = match &mut self.keeper {
             Some(keeper) => keeper.keep(cut, states)?.all,
@@ -378,7 +388,7 @@ impl Outputs {
             told.prepare(&read).map_err(|error| error.to_string())?;
         }
         for (_, sink) in &mut sinks {
-            sink.commit(epoch).map_err(|error| error.to_string())?;
+            insist(&mut ***sink, outage, |sink| sink.commit(epoch)).map_err(|error| error.to_string())?;
         }
         if let Some(told) = &self.told {
             told.acknowledge(&read).map_err(|error| error.to_string())?;
@@ -388,13 +398,15 @@ impl Outputs {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        let flushed =
-            self.records.flush().and_then(|()| self.dead_letters.as_mut().map_or(Ok(()), |sink| sink.flush()));
+        let mut sinks = [Some(&mut self.records), self.dead_letters.as_mut()].into_iter().flatten();
+        let flushed = sinks.try_for_each(|sink| insist(&mut **sink, &self.outage, |sink| sink.flush()));
         flushed.map_err(|error| error.to_string())
     }
 
     /// The records last: their name says that all is there. Then the checkpoint says so too.
-    fn finish(self) -> Result<(), String> {
+    fn finish(mut self) -> Result<(), String> {
+        // What is lost now is renewed; later it cannot be.
+        self.flush()?;
         let mut sinks: Vec<Box<dyn Sink>> = self.dead_letters.into_iter().chain([self.records]).collect();
         if self.records_first {
             sinks.reverse();
@@ -409,13 +421,6 @@ impl Outputs {
 fn origin<'a>(has_checkpoints: bool, sources: &'a [String], row: &Row) -> Option<Origin<'a>> {
     let partition = sources.get(row.partition as usize).filter(|_| has_checkpoints)?;
     Some(Origin { partition, number: row.number })
-}
-
-fn write_to(sink: &mut dyn Sink, origin: Option<Origin<'_>>, record: &Record) -> Result<(), Error> {
-    match origin {
-        Some(origin) => sink.write_from(origin, record),
-        None => sink.write(record),
-    }
 }
 
 /// Where the partitions stood at the end of an epoch, by index.
@@ -491,10 +496,12 @@ impl Writing {
 
 #[cfg(test)]
 mod tests {
+    use inflight_connectors::Record;
     use inflight_connectors::file::Format;
     use serde_json::json;
 
     use super::*;
+    use crate::variables::Secrets;
 
     fn going(record: &serde_json::Value) -> Row {
         Row::new(0, 1, record.as_object().unwrap().clone())
@@ -512,6 +519,7 @@ mod tests {
             dead_letters: None,
             sources: Vec::new(),
             records_first: false,
+            outage: Outage::new("the sink".to_owned(), &Secrets::default()),
             keeper: None,
             told: None,
             gauges,

@@ -9,4 +9,5 @@ mod place;
 mod postgres;
 mod proxy;
 mod redis;
+mod sink;
 mod story;

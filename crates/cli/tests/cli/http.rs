@@ -78,8 +78,9 @@ fn a_service_enriches_records() {
 #[test]
 fn a_dead_letter_tells_of_each_attempt() {
     let (_, address) = server();
-    let workspace =
-        Workspace::with(&PIPELINE.replace("    on_error", "    retries: { max: 2, backoff: 1ms..2ms }\n    on_error"));
+    let workspace = Workspace::with(
+        &PIPELINE.replace("    on_error", "    retries: { max: 2, backoff: 1ms..2ms }\n    breaker: off\n    on_error"),
+    );
     workspace.write("in.jsonl", "{\"id\":1}\n{\"id\":5}\n{\"id\":2}\n");
     let ran = workspace.run_with(&["run", "p.yaml"], &[("ADDRESS", &address), ("TOKEN", "hunter2")]);
     assert_eq!((ran.code, ran.records().len()), (0, 2), "{ran:?}");

@@ -14,7 +14,7 @@ pub use config::{
     CONNECTIONS, MAX_CONNECTIONS, PostgresConfig, PostgresLookupConfig, PostgresSinkConfig, ROWS_MAX, Rows, SslMode,
 };
 pub use lookup::PostgresLookup;
-pub use sink::{BATCH_BYTES, BATCH_RECORDS, COMMIT_RECORDS, PostgresSink};
+pub use sink::{BATCH_BYTES, BATCH_RECORDS, COMMIT_RECORDS, KEPT_BYTES, PostgresSink};
 
 /// A name as SQL has it, whatever characters are in it.
 fn quoted(name: &str) -> String {

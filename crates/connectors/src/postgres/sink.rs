@@ -1,25 +1,25 @@
 //! Records into a table.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Statement};
 
 use self::batch::Batch;
-use self::epochs::Claim;
+use self::connection::Connection;
 use self::insert::Insert;
 use super::PostgresSinkConfig;
 use super::connect::Server;
-use super::error::postgres_error;
 use super::table::Table;
 use crate::{Epochs, Error, ErrorKind, Guarantee, Record, Sink};
 
 mod batch;
 mod blame;
+mod connection;
 mod epochs;
 mod insert;
+
+pub use connection::KEPT_BYTES;
 
 /// Records that go to the server in one statement.
 pub const BATCH_RECORDS: usize = 1000;
@@ -65,44 +65,30 @@ const SESSION: &str = "set lock_timeout = '90s'; set tcp_keepalives_idle = 20; s
 pub struct PostgresSink {
     connection: Arc<Connection>,
     insert: Arc<Insert>,
-    statement: Statement,
+    /// With the number of the connection that it is of.
+    statement: (u64, Statement),
     commits: Commits,
     batch: Batch,
     sending: Option<Sending>,
 }
 
 /// Who ends the transactions, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Commits {
     /// This sink, now and then.
     Often,
     /// This sink, with each epoch.
-    Epochs(Claim),
+    Epochs,
     /// The sink that this one is beside.
     Another,
-}
-
-/// What the sinks that share a connection know of it.
-#[derive(Default)]
-struct Transaction {
-    /// Records in it, those under way included.
-    records: u64,
-    /// Why every call fails from now on.
-    failure: Option<Error>,
 }
 
 /// A statement on its way while the next is put together.
 struct Sending {
     outcome: JoinHandle<Result<(), tokio_postgres::Error>>,
     batch: Arc<Batch>,
-}
-
-/// One connection and what drives it.
-struct Connection {
-    client: Arc<Client>,
-    server: PathBuf,
-    transaction: Mutex<Transaction>,
-    /// There until it is dropped.
-    runtime: Option<Runtime>,
+    /// Of the connection.
+    number: u64,
 }
 
 impl PostgresSink {
@@ -137,30 +123,13 @@ impl PostgresSink {
 
     fn connect(config: &PostgresSinkConfig, epochs: Option<Epochs>) -> Result<Self, Error> {
         config.check()?;
-        let server = Server::new(&config.server, SESSION)?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|error| Error::io("cannot start a thread for the connection", error))?;
-        let opened = runtime.block_on(async {
-            let client = server.connect().await?;
-            let insert = Insert::new(config, &Table::describe(&client, &config.table).await?)?;
-            let statement = insert.prepare(&client).await?;
-            let commits = match epochs {
-                Some(epochs) => Commits::Epochs(Claim::new(epochs, &client).await?),
-                None => Commits::Often,
-            };
-            Ok((client, insert, statement, commits))
-        });
-        let (client, insert, statement, commits) = opened.map_err(|error: Error| error.in_file(server.name()))?;
-        let connection = Connection {
-            client: Arc::new(client),
-            server: server.name().to_owned(),
-            transaction: Mutex::default(),
-            runtime: Some(runtime),
-        };
-        Ok(Self::of(Arc::new(connection), insert, statement, commits))
+        let connection = Arc::new(Connection::open(Server::new(&config.server, SESSION)?)?);
+        let commits = if epochs.is_some() { Commits::Epochs } else { Commits::Often };
+        let sink = Self::of(&connection, config, commits)?;
+        if let Some(epochs) = epochs {
+            connection.take(epochs).map_err(|error| error.in_file(connection.name()))?;
+        }
+        Ok(sink)
     }
 
     /// A sink for another table of the same server, whose records are written in the transactions of this one, which has
@@ -172,32 +141,39 @@ impl PostgresSink {
     /// As [`open`](Self::open); when this sink has no epochs.
     pub fn beside(&self, config: &PostgresSinkConfig) -> Result<Self, Error> {
         config.check()?;
-        let Commits::Epochs(_) = self.commits else {
+        if self.commits != Commits::Epochs {
             let message = "only sinks with epochs can share a transaction; open another one";
-            return Err(Error::new(ErrorKind::Config, message).in_file(&self.connection.server));
-        };
-        let client = &self.connection.client;
-        let described = self.connection.runtime()?.block_on(async {
-            let insert = Insert::new(config, &Table::describe(client, &config.table).await?)?;
-            let statement = insert.prepare(client).await?;
-            Ok((insert, statement))
-        });
-        let (insert, statement) = described.map_err(|error: Error| error.in_file(&self.connection.server))?;
-        Ok(Self::of(Arc::clone(&self.connection), insert, statement, Commits::Another))
+            return Err(Error::new(ErrorKind::Config, message).in_file(self.connection.name()));
+        }
+        Self::of(&self.connection, config, Commits::Another)
     }
 
-    fn of(connection: Arc<Connection>, insert: Insert, statement: Statement, commits: Commits) -> Self {
-        Self { connection, insert: Arc::new(insert), statement, commits, batch: Batch::after(0), sending: None }
+    fn of(connection: &Arc<Connection>, config: &PostgresSinkConfig, commits: Commits) -> Result<Self, Error> {
+        let (client, number) = connection.live();
+        let described = connection.runtime()?.block_on(async {
+            let insert = Insert::new(config, &Table::describe(&client, &config.table).await?)?;
+            let statement = insert.prepare(&client).await?;
+            Ok((insert, statement))
+        });
+        let (insert, statement) = described.map_err(|error: Error| error.in_file(connection.name()))?;
+        Ok(Self {
+            connection: Arc::clone(connection),
+            insert: Arc::new(insert),
+            statement: (number, statement),
+            commits,
+            batch: Batch::after(0),
+            sending: None,
+        })
     }
 
     /// Does it unless something has failed before; remembers if it fails.
     fn unless_failed(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
-        if let Some(failure) = &self.connection.transaction().failure {
-            return Err(failure.clone());
+        if let Some(failure) = self.connection.failure() {
+            return Err(failure);
         }
         act(self).map_err(|error| {
-            let error = error.in_file(&self.connection.server);
-            self.connection.transaction().failure = Some(error.clone());
+            let error = error.in_file(self.connection.name());
+            self.connection.fail(&error);
             error
         })
     }
@@ -210,7 +186,7 @@ impl PostgresSink {
             self.send()?;
         }
         match self.commits {
-            Commits::Often if self.connection.transaction().records >= COMMIT_RECORDS => self.commit_transaction(),
+            Commits::Often if self.connection.records() >= COMMIT_RECORDS => self.commit_transaction(),
             _ => Ok(()),
         }
     }
@@ -221,32 +197,41 @@ impl PostgresSink {
         if self.batch.len() == 0 {
             return Ok(());
         }
+        let (client, number) = self.connection.live();
+        let statement = self.statement(&client, number)?;
         let next = Batch::after(self.batch.next_record() - 1);
         let mut batch = std::mem::replace(&mut self.batch, next);
         batch.close();
         let batch = Arc::new(batch);
-        let begins = self.connection.begins_with(batch.len() as u64);
-        let (client, statement, rows) =
-            (Arc::clone(&self.connection.client), self.statement.clone(), Arc::clone(&batch));
-        let runtime = self.connection.runtime()?;
-        if begins {
-            // Waited for, as nothing of a sink beside may overtake it.
-            let failed = |error| postgres_error("cannot begin a transaction", error);
-            runtime.block_on(client.batch_execute("begin")).map_err(failed)?;
-        }
-        let outcome = runtime.spawn(async move { client.execute(&statement, &[&rows.json()]).await.map(drop) });
-        self.sending = Some(Sending { outcome, batch });
+        self.connection.add(&self.insert, &batch)?;
+        let rows = Arc::clone(&batch);
+        let sent = async move { client.execute(&statement, &[&rows.json()]).await.map(drop) };
+        let outcome = self.connection.runtime()?.spawn(sent);
+        self.sending = Some(Sending { outcome, batch, number });
         Ok(())
+    }
+
+    /// Prepared for the connection there is now.
+    fn statement(&mut self, client: &Client, number: u64) -> Result<Statement, Error> {
+        if self.statement.0 != number {
+            self.statement = (number, self.connection.runtime()?.block_on(self.insert.prepare(client))?);
+        }
+        Ok(self.statement.1.clone())
     }
 
     /// Waits for the statement that is on its way.
     fn arrived(&mut self) -> Result<(), Error> {
-        let Some(Sending { outcome, batch }) = self.sending.take() else { return Ok(()) };
+        let Some(Sending { outcome, batch, number }) = self.sending.take() else { return Ok(()) };
+        let (client, now) = self.connection.live();
+        if number != now {
+            // It was written again.
+            return Ok(());
+        }
         let runtime = self.connection.runtime()?;
         match runtime.block_on(outcome) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                let blame = blame::blame(&self.connection.client, &self.insert, &self.statement, &batch, error);
+                let blame = blame::blame(&client, &self.insert, &self.statement.1, &batch, error);
                 Err(runtime.block_on(blame))
             }
             Err(_) => Err(Error::new(ErrorKind::Io, "the thread of the connection was stopped")),
@@ -260,28 +245,25 @@ impl PostgresSink {
 
     fn commit_transaction(&mut self) -> Result<(), Error> {
         self.everything_arrived()?;
-        let records = self.connection.transaction().records;
-        if records == 0 {
-            return Ok(());
+        match self.connection.records() {
+            0 => Ok(()),
+            records => self.connection.commit(0, &format!("the last {records} records")),
         }
-        self.connection.commit(&format!("the last {records} records"))
     }
 
     fn commit_epoch(&mut self, epoch: u64) -> Result<(), Error> {
         self.everything_arrived()?;
-        let Commits::Epochs(claim) = &mut self.commits else { return Ok(()) };
-        let begins = self.connection.begins_with(0);
-        self.connection.runtime()?.block_on(claim.write(&self.connection.client, epoch, begins))?;
-        self.connection.commit(&format!("epoch {epoch}"))?;
-        claim.decided = epoch;
-        Ok(())
+        match self.commits {
+            Commits::Epochs => self.connection.commit_epoch(epoch),
+            Commits::Often | Commits::Another => Ok(()),
+        }
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        if let Commits::Often = self.commits {
+        if self.commits == Commits::Often {
             return self.commit_transaction();
         }
-        match self.connection.transaction().records + self.batch.len() as u64 {
+        match self.connection.records() + self.batch.len() as u64 {
             0 => Ok(()),
             rest => {
                 let message =
@@ -300,7 +282,7 @@ impl Sink for PostgresSink {
     fn flush(&mut self) -> Result<(), Error> {
         match self.commits {
             Commits::Often => self.unless_failed(Self::commit_transaction),
-            Commits::Epochs(_) | Commits::Another => self.unless_failed(|_| Ok(())),
+            Commits::Epochs | Commits::Another => self.unless_failed(|_| Ok(())),
         }
     }
 
@@ -308,7 +290,7 @@ impl Sink for PostgresSink {
     fn prepare(&mut self, _epoch: u64) -> Result<String, Error> {
         match self.commits {
             Commits::Often => self.flush()?,
-            Commits::Epochs(_) | Commits::Another => self.unless_failed(Self::everything_arrived)?,
+            Commits::Epochs | Commits::Another => self.unless_failed(Self::everything_arrived)?,
         }
         Ok(String::new())
     }
@@ -318,14 +300,21 @@ impl Sink for PostgresSink {
     }
 
     fn guarantee(&self) -> Guarantee {
-        if matches!(self.commits, Commits::Often) { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce }
+        if self.commits == Commits::Often { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce }
     }
 
     fn decided(&mut self) -> Result<Option<u64>, Error> {
-        match &self.commits {
-            Commits::Epochs(claim) => Ok(Some(claim.decided)),
+        match self.commits {
+            Commits::Epochs => Ok(self.connection.claim().map(|claim| claim.decided)),
             Commits::Often | Commits::Another => Ok(None),
         }
+    }
+
+    /// What is written again is all of the transaction, unless that has more than [`KEPT_BYTES`]. Without epochs nobody knows
+    /// whether a commit counts that was in doubt: then it can be done only if there is a `key`, so that rows may come twice.
+    fn renew(&mut self) -> Result<bool, Error> {
+        let twice = self.commits == Commits::Often && self.insert.has_key();
+        self.connection.renew(twice).map_err(|error| error.in_file(self.connection.name()))
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Error> {
@@ -333,52 +322,8 @@ impl Sink for PostgresSink {
     }
 }
 
-impl Connection {
-    fn runtime(&self) -> Result<&Runtime, Error> {
-        self.runtime.as_ref().ok_or_else(|| Error::new(ErrorKind::Io, "the connection was closed"))
-    }
-
-    fn transaction(&self) -> MutexGuard<'_, Transaction> {
-        self.transaction.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// So many records more are on their way; whether a transaction has to be begun for them.
-    fn begins_with(&self, records: u64) -> bool {
-        let mut transaction = self.transaction();
-        let begins = transaction.records == 0;
-        transaction.records += records;
-        begins
-    }
-
-    /// Commits `what`. If the connection is lost meanwhile, nobody here knows whether it counts.
-    fn commit(&self, what: &str) -> Result<(), Error> {
-        let Err(error) = self.runtime()?.block_on(self.client.batch_execute("commit")) else {
-            self.transaction().records = 0;
-            return Ok(());
-        };
-        // Of errors in the transaction the server says so, and has undone it; of its own end it may speak too late.
-        if error.code().is_some_and(|code| !code.code().starts_with("57") && !code.code().starts_with("08")) {
-            return Err(postgres_error(&format!("{what} cannot be committed"), error));
-        }
-        let message = format!(
-            "the connection was lost during the commit of {what}, so nobody knows whether it counts; \
-             run again: the database tells ({error})"
-        );
-        Err(Error::new(ErrorKind::Undecided, message).caused_by(error))
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // Also where one may not block; the server rolls an open transaction back.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 impl std::fmt::Debug for PostgresSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresSink").field("server", &self.connection.server).finish_non_exhaustive()
+        f.debug_struct("PostgresSink").field("server", &self.connection.name()).finish_non_exhaustive()
     }
 }

@@ -12,14 +12,14 @@ use super::story::each_record_is_there_once;
 use crate::postgres::Schema;
 
 /// A table that only a user of its own can read, and a proxy before the server.
-struct Database {
+pub(super) struct Database {
     place: Place,
-    schema: Schema,
-    user: String,
+    pub(super) schema: Schema,
+    pub(super) user: String,
 }
 
 /// The look-up of most pipelines here.
-const BY_TABLE: &str = "table: users, columns: [name]";
+pub(super) const BY_TABLE: &str = "table: users, columns: [name]";
 /// One that fails when it is told to.
 const BY_QUERY: &str = "query: 'select name from users where id = $id::int and is_well()'";
 
@@ -42,7 +42,7 @@ impl Deref for Database {
 
 impl Database {
     /// Its pipeline has these keys in its step, and these at the end.
-    fn new(name: &str, asks: &str, keys: &str, more: &str) -> Option<Self> {
+    pub(super) fn new(name: &str, asks: &str, keys: &str, more: &str) -> Option<Self> {
         let user = format!("inflight_faults_{name}");
         let schema = Schema::new(&user, TABLES)?;
         let host = schema.url.split(['@', '/', '?']).find(|part| part.starts_with("127.0.0.1:")).unwrap();
@@ -72,7 +72,7 @@ impl Database {
         Self::new(name, asks, DEAD_LETTERING, &dead_letters())
     }
 
-    fn sql(&self, sql: &str) {
+    pub(super) fn sql(&self, sql: &str) {
         self.schema.do_it(sql);
     }
 
@@ -81,7 +81,7 @@ impl Database {
     }
 
     /// The server throws everybody out.
-    fn terminate(&self) {
+    pub(super) fn terminate(&self) {
         self.sql(&format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{}'", self.user));
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Manner {
     Late(Duration),
     /// After so many bytes of answers to calls the connection is reset.
     Reset(usize),
+    /// The next commit costs its connection, before it has arrived or before that is told; then it goes through again.
+    LoseCommit { arrives: bool },
 }
 
 /// A call as it went by.
@@ -77,6 +79,8 @@ struct Connection {
     client: TcpStream,
     server: TcpStream,
     hangs: AtomicBool,
+    /// It is reset with the next answer.
+    loses_answer: AtomicBool,
     calls: AtomicUsize,
 }
 
@@ -209,7 +213,13 @@ impl Shared {
         server.set_nodelay(true).unwrap();
         let mut state = self.state();
         let hangs = AtomicBool::new(state.manner == Manner::Hang);
-        let connection = Arc::new(Connection { client, server, hangs, calls: AtomicUsize::new(0) });
+        let connection = Arc::new(Connection {
+            client,
+            server,
+            hangs,
+            loses_answer: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+        });
         state.accepted += 1;
         let number = state.accepted;
         state.connections.insert(number, Arc::clone(&connection));
@@ -267,11 +277,27 @@ impl Shared {
             if is_call {
                 wait_for(self.next_turn());
             }
+            match self.loses_commit(&bytes) {
+                Some(true) => connection.loses_answer.store(true, Ordering::Relaxed),
+                Some(false) => return connection.reset(),
+                None => {}
+            }
             if !connection.hangs() && (&connection.server).write_all(&bytes).is_err() {
                 break;
             }
         }
         let _ = connection.server.shutdown(Shutdown::Write);
+    }
+
+    /// Whether this is a commit that is to be lost, and arrives.
+    fn loses_commit(&self, bytes: &[u8]) -> Option<bool> {
+        let mut state = self.state();
+        let Manner::LoseCommit { arrives } = state.manner else { return None };
+        bytes.starts_with(b"Q").then_some(())?;
+        bytes.windows(7).any(|text| text == b"commit\0").then(|| {
+            state.manner = Manner::Pass;
+            arrives
+        })
     }
 
     /// When the server can begin with one call more.
@@ -289,6 +315,9 @@ impl Shared {
         while let Ok(count @ 1..) = (&connection.server).read(&mut chunk) {
             if connection.hangs() {
                 continue;
+            }
+            if connection.loses_answer.load(Ordering::Relaxed) {
+                return connection.reset();
             }
             let mut bytes = &chunk[..count];
             let manner = self.state().manner;

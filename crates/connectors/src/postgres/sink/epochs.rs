@@ -17,8 +17,9 @@ const CLAIM: &str = "insert into inflight_epochs as known (pipeline, epoch, gene
 const WRITE: &str = "update inflight_epochs set epoch = $2 where pipeline = $1 and generation = $3";
 
 /// The epochs that are ours to commit.
+#[derive(Clone)]
 pub(super) struct Claim {
-    epochs: Epochs,
+    pub(super) epochs: Epochs,
     /// The last that counts.
     pub(super) decided: u64,
 }
@@ -37,6 +38,22 @@ impl Claim {
             }
             None => Err(claim.fenced(client).await),
         }
+    }
+
+    /// Whether the epoch whose commit is in doubt counts, as a claim says that was made `later`.
+    pub(super) fn counts(&self, later: &Self, in_doubt: Option<u64>) -> Result<bool, Error> {
+        if in_doubt == Some(later.decided) {
+            return Ok(true);
+        }
+        if self.decided == later.decided {
+            return Ok(false);
+        }
+        let (pipeline, before, after) = (&self.epochs.pipeline, self.decided, later.decided);
+        let message = format!(
+            "the table inflight_epochs says that epoch {after} of the pipeline \"{pipeline}\" counts, and before the \
+             connection was lost it was {before}: somebody has changed it; run again"
+        );
+        Err(Error::new(ErrorKind::Changed, message))
     }
 
     /// Puts the number into the transaction, which it begins if need be.

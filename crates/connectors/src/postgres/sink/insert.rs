@@ -50,6 +50,11 @@ impl Insert {
         Ok(Self { table: table.clone(), columns, key, leaves_out: config.columns.is_some() })
     }
 
+    /// A row that comes again takes the place of the one that is there.
+    pub(super) const fn has_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+
     pub(super) fn table(&self) -> &str {
         &self.table.name
     }
