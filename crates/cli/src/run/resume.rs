@@ -74,9 +74,10 @@ pub(super) fn begin(
     let Some(settings) = &pipeline.checkpoint else {
         // Those of a group come and go.
         let partitions = match pipeline.is_remembered() {
-            true => Vec::new(),
-            false => partitions(&pipeline.source, &pipeline.folder, &[], false)?,
+            true => Some(Vec::new()),
+            false => found(pipeline, &[], false, stop)?,
         };
+        let Some(partitions) = partitions else { return Ok(Start::Stopped) };
         return open_all(pipeline, stop, partitions, States::default(), Vec::new(), None);
     };
     let shape = Shape::of(pipeline)?;
@@ -86,7 +87,8 @@ pub(super) fn begin(
     let before = before.map_err(|error| anyhow::anyhow!("the checkpoint cannot be used: {error}"))?;
     let changes = before.as_ref().map(|before| before.changes(&shape)).unwrap_or_default();
     if let Some(from) = newest.as_ref().filter(|from| from.complete) {
-        return ended(from, &changes, partitions(&pipeline.source, &pipeline.folder, &from.partitions, true)?);
+        let Some(partitions) = found(pipeline, &from.partitions, true, stop)? else { return Ok(Start::Stopped) };
+        return ended(from, &changes, partitions);
     }
     changes.check(&options.accept).map_err(Incompatible)?;
     let is_same = |sink: &str| before.as_ref().is_some_and(|before| before.has_same_sink(&shape, sink));
@@ -108,7 +110,7 @@ pub(super) fn begin(
 
     let kept = from.as_ref().map_or(&[][..], |from| &from.partitions);
     let given_up = options.accept.contains(&Accept::Source) && !changes.source.is_empty();
-    let partitions = partitions(&pipeline.source, &pipeline.folder, kept, given_up)?;
+    let Some(partitions) = found(pipeline, kept, given_up, stop)? else { return Ok(Start::Stopped) };
     if options.from_scratch {
         forget(&mut Folder::open(&settings.dir)?)?;
     }
@@ -135,6 +137,17 @@ pub(super) fn begin(
         told = Some(in_words(from, &partitions));
     }
     open_all(pipeline, stop, partitions, states, deciding, Some((keeper, restored, told)))
+}
+
+/// What the source has to be read, waited for if it is away; nothing when the run was stopped meanwhile.
+fn found(
+    pipeline: &Pipeline,
+    kept: &[(String, String)],
+    given_up: bool,
+    stop: &Stop,
+) -> anyhow::Result<Option<Vec<Partition>>> {
+    let (source, folder, kept) = (pipeline.source.clone(), pipeline.folder.clone(), kept.to_vec());
+    source::waited_for(pipeline, stop, move || partitions(&source, &folder, &kept, given_up))
 }
 
 /// The name by which a database knows the output: the one it had, or one that another pipeline is not likely to have.

@@ -7,10 +7,11 @@ use inflight_connectors::file::{FileSource, FileSourceConfig};
 #[cfg(feature = "kafka")]
 use inflight_connectors::kafka::{Group, KafkaSource, KafkaSourceConfig};
 use inflight_connectors::nats::{NatsConsumer, NatsSource, NatsSourceConfig};
-use inflight_connectors::{Acknowledge, Messages};
+use inflight_connectors::{Acknowledge, Error, Messages, Position};
 use inflight_timely::pipeline::Partition;
 
 use super::opening;
+use super::outage::Outage;
 use super::partitions::{Reached, path};
 use super::stop::Stop;
 use crate::pipeline::{Pipeline, Source};
@@ -47,8 +48,8 @@ pub(super) fn open(pipeline: &Pipeline, partitions: &[Partition], stop: &Stop) -
             let opened = |source| Opened { reader: Some(Reader::File(index, Box::new(source))), ..Opened::default() };
             Ok(source.map(opened))
         }
-        Source::Nats(config) if pipeline.is_remembered() => opening::open(stop, move || {
-            let (source, told) = NatsConsumer::open(&config).map_err(|error| error.to_string())?;
+        Source::Nats(config) if pipeline.is_remembered() => waited_for(pipeline, stop, move || {
+            let (source, told) = NatsConsumer::open(&config)?;
             let told: Arc<dyn Acknowledge> = Arc::new(told);
             Ok(Opened {
                 reader: Some(Reader::Messages(Box::new(source))),
@@ -58,13 +59,13 @@ pub(super) fn open(pipeline: &Pipeline, partitions: &[Partition], stop: &Stop) -
             })
         }),
         Source::Nats(config) => {
-            let partitions = partitions.to_vec();
-            let source = opening::open(stop, move || stream(&config, &partitions))?;
+            let place = place(partitions).map_err(anyhow::Error::msg)?;
+            let source = waited_for(pipeline, stop, move || stream_at(&config, place.as_ref()))?;
             Ok(source.map(|source| Opened { reader: source.map(Reader::Messages), ..Opened::default() }))
         }
         #[cfg(feature = "kafka")]
-        Source::Kafka(config) if pipeline.is_remembered() => opening::open(stop, move || {
-            let (source, group) = KafkaSource::join(&config).map_err(|error| error.to_string())?;
+        Source::Kafka(config) if pipeline.is_remembered() => waited_for(pipeline, stop, move || {
+            let (source, group) = KafkaSource::join(&config)?;
             let told: Arc<dyn Acknowledge> = Arc::<Group>::clone(&group);
             Ok(Opened { reader: Some(Reader::Messages(Box::new(source))), told: Some(told), group: Some(group) })
         }),
@@ -75,6 +76,17 @@ pub(super) fn open(pipeline: &Pipeline, partitions: &[Partition], stop: &Stop) -
             Ok(Some(Opened { told, ..Opened::default() }))
         }
     }
+}
+
+/// What is asked of the source, on a thread of its own and again as long as it cannot be reached; nothing when the run was
+/// stopped meanwhile.
+pub(super) fn waited_for<T: Send + 'static>(
+    pipeline: &Pipeline,
+    stop: &Stop,
+    ask: impl FnMut() -> Result<T, Error> + Send + 'static,
+) -> anyhow::Result<Option<T>> {
+    let outage = Outage::new("the source".to_owned(), &pipeline.secrets);
+    opening::open(stop, move || outage.outlasts_blocking(ask).map_err(|error| error.to_string()))
 }
 
 fn is_open(partition: &Partition) -> bool {
@@ -100,12 +112,25 @@ pub(super) fn file(config: &FileSourceConfig, folder: &Path, partition: &Partiti
 /// # Errors
 /// As [`file`].
 pub(super) fn stream(config: &NatsSourceConfig, partitions: &[Partition]) -> Result<Option<Box<dyn Messages>>, String> {
+    stream_at(config, place(partitions)?.as_ref()).map_err(|error| error.to_string())
+}
+
+/// The index of the partition that is to be read, and where; nothing if it has been read.
+fn place(partitions: &[Partition]) -> Result<Option<(u32, Option<Position>)>, String> {
     let Some(partition) = partitions.iter().find(|partition| is_open(partition)) else { return Ok(None) };
-    let source = match &partition.position {
-        None => NatsSource::open(config),
-        Some(text) => NatsSource::open_at(config, &Reached::read(text)?.position),
+    let reached = partition.position.as_deref().map(Reached::read).transpose()?;
+    Ok(Some((partition.index, reached.map(|reached| reached.position))))
+}
+
+fn stream_at(
+    config: &NatsSourceConfig,
+    place: Option<&(u32, Option<Position>)>,
+) -> Result<Option<Box<dyn Messages>>, Error> {
+    let source = match place {
+        None => return Ok(None),
+        Some((index, None)) => NatsSource::open(config)?.of_partition(*index),
+        Some((index, Some(position))) => NatsSource::open_at(config, position)?.of_partition(*index),
     };
-    let source = source.map_err(|error| error.to_string())?.of_partition(partition.index);
     Ok(Some(Box::new(source)))
 }
 

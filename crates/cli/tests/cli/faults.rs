@@ -4,6 +4,9 @@
 mod dialect;
 mod flow;
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod nats;
 mod pace;
 mod place;
 mod postgres;

@@ -1,6 +1,6 @@
 //! Kafka on both sides, against a real broker.
 
-mod broker;
+pub(crate) mod broker;
 mod secure;
 
 use std::collections::BTreeSet;

@@ -10,15 +10,15 @@ use crate::running::{Running, wait_until};
 use crate::workspace::{USERS, Workspace};
 
 /// A stream of the test's own; nothing where there is no server.
-struct Stream {
-    url: String,
+pub(crate) struct Stream {
+    pub(crate) url: String,
     name: String,
     runtime: Runtime,
     context: Context,
 }
 
 impl Stream {
-    fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let Ok(url) = std::env::var("INFLIGHT_TEST_NATS") else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "INFLIGHT_TEST_NATS is not set");
             eprintln!("!!! SKIPPED: INFLIGHT_TEST_NATS is not set; cargo xtask servers starts a server");
@@ -39,7 +39,7 @@ impl Stream {
         Some(Self { url, name: name.to_owned(), runtime, context })
     }
 
-    fn publish(&self, records: impl IntoIterator<Item = Value>) {
+    pub(crate) fn publish(&self, records: impl IntoIterator<Item = Value>) {
         self.runtime.block_on(async {
             for record in records {
                 let subject = format!("{}.in", self.name);
@@ -48,7 +48,7 @@ impl Stream {
         });
     }
 
-    fn content(&self) -> Vec<Value> {
+    pub(crate) fn content(&self) -> Vec<Value> {
         self.runtime.block_on(async {
             let stream = self.context.get_stream(&self.name).await.unwrap();
             let state = stream.cached_info().state.clone();
@@ -63,7 +63,7 @@ impl Stream {
         })
     }
 
-    fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         self.runtime.block_on(async { self.context.get_stream(&self.name).await.unwrap().cached_info().state.messages })
     }
 
@@ -82,7 +82,7 @@ fn workspace(source: &str, sink: &str, keys: &str) -> Workspace {
     workspace
 }
 
-fn orders(range: std::ops::Range<u64>) -> impl Iterator<Item = Value> {
+pub(crate) fn orders(range: std::ops::Range<u64>) -> impl Iterator<Item = Value> {
     range.map(|n| json!({ "n": n, "id": n % 2 + 1 }))
 }
 

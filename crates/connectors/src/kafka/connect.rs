@@ -18,6 +18,9 @@ use crate::{Error, ErrorKind};
 /// How long brokers may take to answer what is asked before a run begins.
 pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
+/// How soon after an outage a broker is found again, at the latest; the library's own default is ten seconds and more.
+const RECONNECTS_AFTER_MS: &str = "2000";
+
 /// When it is first looked for reasons why they do not.
 const LISTENS_AFTER: Duration = Duration::from_millis(250);
 
@@ -29,6 +32,7 @@ const READ_AHEAD_KIB: &str = "16384";
 pub(super) fn settings(server: &KafkaConfig) -> Result<ClientConfig, Error> {
     let mut settings = ClientConfig::new();
     settings.set("bootstrap.servers", &server.brokers).set("client.id", "inflight");
+    settings.set("reconnect.backoff.max.ms", RECONNECTS_AFTER_MS);
     settings.set_log_level(RDKafkaLogLevel::Emerg);
     let protocol = match (&server.tls, &server.user) {
         (None, None) => return Ok(settings),

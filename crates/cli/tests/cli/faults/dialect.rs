@@ -8,6 +8,10 @@ pub(super) enum Dialect {
     Postgres,
     Redis,
     Http,
+    /// Not cut, and without calls.
+    Nats,
+    #[cfg(feature = "kafka")]
+    Kafka,
 }
 
 /// What a client has said and is not whole yet.
@@ -55,6 +59,9 @@ impl Sentence {
             }
             Dialect::Redis => command(&self.bytes)?.0,
             Dialect::Http => request(&self.bytes)?,
+            Dialect::Nats => Some(self.bytes.len()).filter(|length| *length > 0)?,
+            #[cfg(feature = "kafka")]
+            Dialect::Kafka => 4 + u32::from_be_bytes(self.bytes.get(..4)?.try_into().unwrap()) as usize,
         };
         (self.bytes.len() >= length).then_some(length)
     }
@@ -65,10 +72,13 @@ impl Sentence {
             Dialect::Postgres if self.greeted && message[0] == b'B' => {
                 message[5..].splitn(3, |byte| *byte == 0).nth(2).map(hash)
             }
-            Dialect::Postgres => None,
+            Dialect::Postgres | Dialect::Nats => None,
             // What is about the connection is no call.
             Dialect::Redis => command(message).filter(|(_, word)| word.ends_with("GET")).map(|_| hash(message)),
             Dialect::Http => Some(hash(message)),
+            // To produce, and to fetch.
+            #[cfg(feature = "kafka")]
+            Dialect::Kafka => matches!(message[4..6], [0, 0 | 1]).then(|| hash(message)),
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::running::wait_until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Broker {
-    pub(super) address: String,
+pub(crate) struct Broker {
+    pub(crate) address: String,
     /// Of a broker of our own.
     start: Option<Command>,
     process: Option<Child>,
@@ -29,46 +29,51 @@ pub(super) struct Broker {
 
 /// A message as it lies in a topic.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found {
-    pub(super) key: Option<String>,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) value: Value,
+pub(crate) struct Found {
+    pub(crate) key: Option<String>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) value: Value,
 }
 
 impl Broker {
     /// The one that the test command provides, if it does.
-    pub(super) fn shared() -> Option<Self> {
+    pub(crate) fn shared() -> Option<Self> {
         let address = variable("INFLIGHT_TEST_KAFKA")?;
         Some(Self { address, start: None, process: None })
     }
 
     /// One of the test's own, with its data in this folder.
-    pub(super) fn own(folder: &Path) -> Option<Self> {
+    pub(crate) fn own(folder: &Path) -> Option<Self> {
+        Self::own_with(folder, &[])
+    }
+
+    /// The same, with more listeners: `PROXIED:` and two ports.
+    pub(crate) fn own_with(folder: &Path, listeners: &[String]) -> Option<Self> {
         let script = variable("INFLIGHT_TEST_KAFKA_BROKER")?;
         let ports = [free_port(), free_port()];
         let mut start = Command::new(script);
         start.arg(folder.join("broker")).args([ports[1].to_string(), format!("PLAINTEXT:{}", ports[0])]);
-        start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        start.args(listeners).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let address = format!("127.0.0.1:{}", ports[0]);
         let mut broker = Self { address, start: Some(start), process: None };
         broker.start();
         Some(broker)
     }
 
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.process = Some(self.start.as_mut().unwrap().spawn().unwrap());
         let address = self.address.clone();
         wait_until("the broker answers", || std::net::TcpStream::connect(&address).is_ok());
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
     /// A new topic with a name of its own.
-    pub(super) fn topic(&self, name: &str, partitions: i32) -> String {
+    pub(crate) fn topic(&self, name: &str, partitions: i32) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let admin: AdminClient<DefaultClientContext> = self.settings().create().unwrap();
@@ -81,7 +86,7 @@ impl Broker {
     }
 
     /// Writes messages with a key and a header.
-    pub(super) fn fill(&self, topic: &str, values: impl Iterator<Item = String>) {
+    pub(crate) fn fill(&self, topic: &str, values: impl Iterator<Item = String>) {
         let producer: BaseProducer = self.settings().create().unwrap();
         for (number, value) in values.enumerate() {
             let key = format!("k{number}");
@@ -97,7 +102,7 @@ impl Broker {
     }
 
     /// All that is committed, by partition and in its order.
-    pub(super) fn committed(&self, topic: &str) -> Vec<Found> {
+    pub(crate) fn committed(&self, topic: &str) -> Vec<Found> {
         let mut settings = self.settings();
         settings.set("group.id", "tests").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
         let consumer: BaseConsumer = settings.create().unwrap();
@@ -121,7 +126,7 @@ impl Broker {
     }
 
     /// The field `n` of all that is committed, in its order of numbers.
-    pub(super) fn numbers(&self, topic: &str) -> Vec<u64> {
+    pub(crate) fn numbers(&self, topic: &str) -> Vec<u64> {
         let mut numbers: Vec<u64> =
             self.committed(topic).iter().map(|found| found.value["n"].as_u64().unwrap()).collect();
         numbers.sort_unstable();
@@ -129,7 +134,7 @@ impl Broker {
     }
 
     /// What a group has committed, in sum over the partitions of a topic.
-    pub(super) fn read_by(&self, group: &str, topic: &str, partitions: i32) -> i64 {
+    pub(crate) fn read_by(&self, group: &str, topic: &str, partitions: i32) -> i64 {
         let consumer: BaseConsumer = self.settings().set("group.id", group).create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition_range(topic, 0, partitions - 1);
@@ -165,7 +170,7 @@ impl Drop for Broker {
     }
 }
 
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     let value = std::env::var(name).ok();
     if value.is_none() {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} is not set");
@@ -174,6 +179,6 @@ pub(super) fn variable(name: &str) -> Option<String> {
     value
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
