@@ -44,6 +44,8 @@ pub struct Message {
     pub partition: u32,
     /// Counts how often the partition has come to this reader; see [`Acknowledge::take`](crate::Acknowledge::take).
     pub assignment: u64,
+    /// Its own place, as its system tells it to people: an offset of Kafka, a sequence of a stream.
+    pub offset: u64,
     /// The place behind it, where to go on after it: [`Position::at`](crate::Position::at) as a number.
     pub after: u64,
     /// What is in it.

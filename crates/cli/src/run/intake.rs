@@ -248,6 +248,7 @@ impl pipeline::Source<Row> for Intake {
         }
         if !is_done {
             self.names.insert(partition.index, partition.name.clone());
+            self.reading.tally.name(partition.index, partition.name.clone());
             self.partitions.push_back(partition);
         }
     }
@@ -343,7 +344,7 @@ impl Intake {
 
     /// None of a partition that has gone to another reader.
     fn row_of(&mut self, message: Message, read_at: u64) -> Result<Option<Row>, String> {
-        let Message { partition, assignment, after, content } = message;
+        let Message { partition, assignment, offset, after, content } = message;
         let reached = self.reached.entry(partition).or_default();
         let number = reached.records() + 1;
         let record = match content {
@@ -354,13 +355,24 @@ impl Intake {
             return Ok(None);
         }
         reached.position = Position { record: number, skip: 0, at: after.into() };
+        if number == 1 {
+            self.tell_name(partition);
+        }
+        let row = |record| Row { read_at, offset: Some(offset), ..Row::new(partition, number, record) };
         Ok(Some(match record {
-            Ok(record) => Row { read_at, ..Row::new(partition, number, record) },
+            Ok(record) => row(record),
             Err(malformed) => {
-                let letter = letter::malformed(number, read_at, malformed);
-                Row { read_at, fate: Fate::Dead(Arc::new(letter)), ..Row::new(partition, number, Record::new()) }
+                let letter = letter::malformed(number, offset, read_at, malformed);
+                Row { fate: Fate::Dead(Arc::new(letter)), ..row(Record::new()) }
             }
         }))
+    }
+
+    /// What a partition is called that has come to a source by itself.
+    fn tell_name(&self, partition: u32) {
+        if let Some(name) = self.reading.told.as_ref().and_then(|told| told.name(partition)) {
+            self.reading.tally.name(partition, name);
+        }
     }
 
     /// Takes over what the thread has; what there is to say if it is no batch.
@@ -609,7 +621,7 @@ mod tests {
 
     fn message(partition: u32, assignment: u64, after: u64) -> Event {
         let content = Ok(json!({ "id": after }).as_object().unwrap().clone());
-        Event::Message(Message { partition, assignment, after, content })
+        Event::Message(Message { partition, assignment, offset: after - 1, after, content })
     }
 
     #[test]

@@ -47,13 +47,22 @@ pub(super) fn join(
         for ((_, step), settled) in steps.iter().zip(settled) {
             if let Err(why) = apply(&mut row, step, settled, &found) {
                 tally.count(row.outcomes);
-                stop.fail(format!("record {}, look-up `{}`: {why}", row.number, step.name));
+                stop.fail(format!("{}, look-up `{}`: {why}", place(&row, &tally), step.name));
                 return None;
             }
             found.push(&step.name);
         }
         Some(row)
     })
+}
+
+/// Where a row comes from, for people.
+fn place(row: &Row, tally: &Tally) -> String {
+    match (row.offset, tally.name_of(row.partition)) {
+        (None, _) => format!("record {}", row.number),
+        (Some(offset), Some(name)) => format!("{name}, the message at offset {offset}"),
+        (Some(offset), None) => format!("record {}, the message at offset {offset}", row.number),
+    }
 }
 
 /// What the pipeline says about a result.
@@ -198,7 +207,7 @@ mod tests {
         let mut letter = Value::Object((*letter).clone());
         assert!(letter["failed_at"].take().as_str().is_some_and(|time| time.ends_with('Z')));
         let story = json!({
-            "source": null, "record_number": 7, "read_at": "1970-01-01T00:00:00.000Z", "failed_at": null, "step": "user",
+            "source": null, "record_number": 7, "source_offset": null, "read_at": "1970-01-01T00:00:00.000Z", "failed_at": null, "step": "user",
             "key": { "id": 1 }, "failure": "panic", "error": error, "attempts": 2, "elapsed_ms": 30, "each_attempt": [],
             "replays": 0, "attempts_in_all": 2, "before": [], "found": {},
             "record": { "id": 1 }

@@ -89,6 +89,10 @@ pub(super) fn letter(row: &Row, record: &Record, found: &[&str], step: &Step, wh
     let fields = [
         (SOURCE, told(SOURCE).unwrap_or_default()),
         ("record_number", told("record_number").unwrap_or_else(|| json!(row.number))),
+        (
+            "source_offset",
+            if earlier.is_some() { told("source_offset").unwrap_or_default() } else { json!(row.offset) },
+        ),
         ("read_at", json!(rfc3339(Duration::from_millis(row.read_at)))),
         ("failed_at", json!(rfc3339(since_1970_now()))),
         ("step", json!(step.name)),
@@ -155,7 +159,7 @@ pub(super) fn open(mut letter: Record) -> Result<(Record, Past), NoLetter> {
     for told_once in ["found", "each_attempt"] {
         letter.shift_remove(told_once);
     }
-    for field in ["record_number", "attempts", "elapsed_ms", "replays", "attempts_in_all", "before"] {
+    for field in ["record_number", "source_offset", "attempts", "elapsed_ms", "replays", "attempts_in_all", "before"] {
         if let Some(value) = letter.get_mut(field) {
             *value = untyped(value.take());
         }
@@ -172,10 +176,11 @@ fn untyped(value: Value) -> Value {
 }
 
 /// The letter of a message that is no record.
-pub(super) fn malformed(number: u64, read_at: u64, malformed: Malformed) -> Record {
+pub(super) fn malformed(number: u64, offset: u64, read_at: u64, malformed: Malformed) -> Record {
     let fields = [
         (SOURCE, Value::Null),
         ("record_number", json!(number)),
+        ("source_offset", json!(offset)),
         ("read_at", json!(rfc3339(Duration::from_millis(read_at)))),
         ("failed_at", json!(rfc3339(since_1970_now()))),
         ("step", json!("source")),

@@ -208,7 +208,8 @@ mod tests {
             self.touched.fetch_add(u64::from(max == 0), Ordering::Relaxed);
             if max > 0 {
                 self.after += 1;
-                let message = Message { partition: 0, assignment: 0, after: self.after, content: Ok(Record::new()) };
+                let message =
+                    Message { partition: 0, assignment: 0, offset: 0, after: self.after, content: Ok(Record::new()) };
                 into.push(Event::Message(message));
             }
             Ok(true)

@@ -18,6 +18,8 @@ pub(super) struct Row {
     pub(super) partition: u32,
     /// Place among the records of its partition, from 1.
     pub(super) number: u64,
+    /// Of a message: its place in its partition, as its system tells it.
+    pub(super) offset: Option<u64>,
     /// When: milliseconds since 1970.
     pub(super) read_at: u64,
     pub(super) outcomes: Outcomes,
@@ -55,7 +57,7 @@ impl Row {
     /// As it was read, a long time ago.
     pub(super) fn new(partition: u32, number: u64, record: Record) -> Self {
         let fate = Fate::Going(Arc::new(Going { record, attempts: Attempts::default() }));
-        Self { partition, number, read_at: 0, outcomes: Outcomes::default(), past: None, fate }
+        Self { partition, number, offset: None, read_at: 0, outcomes: Outcomes::default(), past: None, fate }
     }
 
     /// The record, if it is still being enriched.

@@ -29,6 +29,8 @@ pub(super) struct Tally {
     steps: Vec<StepTally>,
     /// Of the runs that this one goes on from.
     before: Mutex<Counts>,
+    /// What the partitions are called that this process reads.
+    names: Mutex<BTreeMap<u32, String>>,
 }
 
 /// What is counted over all runs that go on from each other: kept in checkpoints.
@@ -126,7 +128,18 @@ impl Tally {
             operators: stages.iter().flatten().copied().collect(),
             steps: steps.iter().zip(shared).map(step).collect(),
             before: Mutex::default(),
+            names: Mutex::default(),
         })
+    }
+
+    /// What a partition is called.
+    pub(super) fn name(&self, partition: u32, name: String) {
+        lock(&self.names).insert(partition, name);
+    }
+
+    /// The name of a partition, if this process reads it.
+    pub(super) fn name_of(&self, partition: u32) -> Option<String> {
+        lock(&self.names).get(&partition).cloned()
     }
 
     /// What all workers share of a step.

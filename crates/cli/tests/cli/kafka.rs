@@ -282,10 +282,16 @@ fn messages_that_are_no_records_end_the_run_or_go_to_a_topic_of_their_own() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(broker.numbers(&to), [0, 2]);
     let letters: Vec<Value> = broker.committed(&dead).into_iter().map(|letter| letter.value).collect();
-    let told: Vec<_> = letters.iter().map(|letter| (&letter["failure"], &letter["record_number"])).collect();
-    assert_eq!(json!(told), json!([["malformed", 2], ["malformed", 3], [letters[2]["failure"], 4]]));
+    let told: Vec<_> = letters.iter().map(|letter| (&letter["failure"], &letter["source_offset"])).collect();
+    assert_eq!(json!(told), json!([["malformed", 1], ["malformed", 2], [letters[2]["failure"], 3]]));
     assert_eq!((&letters[0]["record"]["value"], &letters[0]["record"]["key"]), (&json!("no json"), &json!("k1")));
-    assert_eq!(letters[0]["source"], format!("{from}/0"));
+    assert!(letters.iter().all(|letter| letter["source"] == format!("{from}/0")), "{letters:?}");
+    // A record that ends the run is named by its place, too.
+    let text = workspace.read("p.yaml").replace("on_error: dead_letter", "on_error: fail");
+    workspace.write("p.yaml", text.replace("checkpoint:", "# checkpoint:").replace("exactly_once: true", ""));
+    let failed = workspace.run(&["run", "p.yaml"]);
+    let place = format!("error: {from}/0, the message at offset 3, look-up `user`: ");
+    assert!(failed.code == 1 && failed.stderr.contains(&place), "{failed:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::postgres::Schema;
 use crate::running::{Running, wait_until};
-use crate::workspace::{USERS, Workspace};
+use crate::workspace::{USERS, Workspace, json_lines};
 
 /// A stream of the test's own; nothing where there is no server.
 pub(crate) struct Stream {
@@ -215,4 +215,19 @@ fn a_stream_is_in_a_table_once_though_it_is_killed_and_what_is_left_is_told() {
     let ran = workspace.run_with(&["run", "p.yaml", "--accept", "enrich"], &stream.variables());
     assert_eq!((ran.code, schema.count("enriched")), (0, 2_000), "{ran:?}");
     assert_eq!(schema.count("(select distinct n from enriched) as ns"), 2_000);
+}
+
+#[test]
+fn a_dead_letter_names_the_stream_and_the_sequence() {
+    let Some(stream) = Stream::new("cli-letters") else { return };
+    stream.publish([1, 3, 2].map(|id| json!({ "id": id })));
+    let source = "{ nats: { url: '${env:URL}', stream: cli-letters, until: end } }";
+    let keys = "dead_letter: { file: { path: dead.jsonl } }\n";
+    let workspace = workspace(source, "{ file: { path: out.jsonl } }", keys);
+    let pipeline = workspace.read("p.yaml").replace("{ id: .id }\n", "{ id: .id }\n    on_error: dead_letter\n");
+    workspace.write("p.yaml", pipeline);
+    let ran = workspace.run_with(&["run", "p.yaml"], &stream.variables());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let letter = &json_lines(&workspace.read("dead.jsonl"))[0];
+    assert_eq!(json!([letter["source"], letter["source_offset"]]), json!(["cli-letters", 2]));
 }

@@ -77,7 +77,7 @@ fn dead_letters_tell_their_story() {
     }
     assert_eq!(
         letters[0],
-        json!({ "source": "in.jsonl", "record_number": 2, "read_at": null, "failed_at": null, "step": "user",
+        json!({ "source": "in.jsonl", "record_number": 2, "source_offset": null, "read_at": null, "failed_at": null, "step": "user",
                 "key": { "id": 9 }, "failure": "missing", "error": "there is no answer for its key", "attempts": 1,
                 "elapsed_ms": null, "each_attempt": [], "replays": 0, "attempts_in_all": 1, "before": [], "found": {},
                 "record": { "id": 9 } })
@@ -166,7 +166,7 @@ fn letters_fit_a_table_and_a_csv_file() {
         if place.contains("csv") {
             let letters = workspace.read("dead.csv");
             let mut lines = letters.lines();
-            let header = "source,record_number,read_at,failed_at,step,key,failure,error,attempts,elapsed_ms,each_attempt,\
+            let header = "source,record_number,source_offset,read_at,failed_at,step,key,failure,error,attempts,elapsed_ms,each_attempt,\
                           replays,attempts_in_all,before,found,record";
             assert_eq!(lines.next(), Some(header));
             assert!(lines.next().unwrap().ends_with(r#",[],0,1,[],{},"{""id"":9,""tags"":[""a""]}""#), "{letters}");

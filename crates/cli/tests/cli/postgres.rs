@@ -88,8 +88,8 @@ fn each_record_is_there_once_whatever_is_killed() {
 
 /// The table that the README gives for dead letters.
 const LETTERS: &str = "
-    create table letters (source text, record_number bigint, read_at timestamptz, failed_at timestamptz, step text,
-        key jsonb, failure text, error text, attempts int, elapsed_ms bigint, each_attempt jsonb,
+    create table letters (source text, record_number bigint, source_offset bigint, read_at timestamptz,
+        failed_at timestamptz, step text, key jsonb, failure text, error text, attempts int, elapsed_ms bigint, each_attempt jsonb,
         replays int, attempts_in_all int, before jsonb, found jsonb, record jsonb);";
 
 #[test]

@@ -218,7 +218,7 @@ fn received(
     message: &BorrowedMessage<'_>,
     metadata: Option<&str>,
 ) -> Option<Event> {
-    let after = message.offset() + 1;
+    let offset = u64::try_from(message.offset()).ok()?;
     let (partition, assignment) = match reading {
         Reading::Group(group) => group.index(message.topic(), message.partition())?,
         Reading::Assigned(assigned) => {
@@ -234,9 +234,9 @@ fn received(
             (at.index, 0)
         }
     };
-    lag.handed_over(partition, after);
+    lag.handed_over(partition, message.offset() + 1);
     let content = content(message, metadata);
-    Some(Event::Message(Message { partition, assignment, after: u64::try_from(after).ok()?, content }))
+    Some(Event::Message(Message { partition, assignment, offset, after: offset + 1, content }))
 }
 
 impl Reading {

@@ -121,7 +121,8 @@ impl NatsConsumer {
                     if let Some(reply) = message.message.reply.take() {
                         self.held.lock().push_back((self.count, reply));
                     }
-                    into.push(Event::Message(Message { partition: 0, assignment: 0, after: self.count, content }));
+                    let (offset, after) = (self.pull.after, self.count);
+                    into.push(Event::Message(Message { partition: 0, assignment: 0, offset, after, content }));
                 }
                 Pulled::Idle(info) if self.is_done(&info) => {
                     self.ended = true;

@@ -151,7 +151,7 @@ impl Messages for NatsSource {
         }
         let partition = self.partition;
         for Read { after, content } in self.read(max, wait)? {
-            into.push(Event::Message(crate::Message { partition, assignment: 0, after, content }));
+            into.push(Event::Message(crate::Message { partition, assignment: 0, offset: after, after, content }));
         }
         if self.ended {
             self.told_end = true;

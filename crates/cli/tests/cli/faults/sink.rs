@@ -13,8 +13,8 @@ const CHECKPOINT: &str = "checkpoint: { dir: state, every: 50ms }\n";
 
 const TABLES: &str = "
     create table enriched (n int, id int, \"user\" jsonb);
-    create table letters (source text, record_number bigint, read_at timestamptz, failed_at timestamptz, step text,
-        key jsonb, failure text, error text, attempts int, elapsed_ms bigint, each_attempt jsonb, replays int,
+    create table letters (source text, record_number bigint, source_offset bigint, read_at timestamptz,
+        failed_at timestamptz, step text, key jsonb, failure text, error text, attempts int, elapsed_ms bigint, each_attempt jsonb, replays int,
         attempts_in_all int, before jsonb, found jsonb, record jsonb);";
 
 impl Database {
