@@ -38,9 +38,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Send the records of dead letters through a pipeline again.
     ///
-    /// Reads a file of dead letters instead of the source that the pipeline names. A record that gets through goes to the
-    /// sink, behind what is there; one that fails again is a dead letter again, and its story goes on. If that file is where
-    /// the pipeline writes its dead letters, it has only those in the end.
+    /// Reads dead letters instead of the source that the pipeline names: a file, or what the pipeline has written to its
+    /// `dead_letter`, a topic or a stream too. A record that gets through goes to the sink, behind what is there; one that
+    /// fails again is a dead letter again, and its story goes on. If the file is where the pipeline writes its dead letters, it
+    /// has only those in the end.
     #[command(after_help = format!("{REPLAY_HELP}\n\n{EXIT_CODES}"))]
     Replay(Box<ReplayArgs>),
     /// Check pipeline files without touching data: shows each error with its place.
@@ -137,13 +138,15 @@ Examples:
 
 const REPLAY_HELP: &str = "\
 Files are appended to, and until the end they stay as they were; a replay that is interrupted is simply done again.
-The checkpoints of the pipeline are left alone; --checkpoint gives the replay a folder of its own.
+The checkpoints of the pipeline are left alone; --checkpoint gives the replay a folder of its own. Letters stay in a topic or a
+stream: without --checkpoint all that are there are replayed each time, with it those that came since the last replay.
 
 Examples:
   inflight replay dead.jsonl flights.yaml                  all of them
   grep unavailable dead.jsonl > some.jsonl
   inflight replay some.jsonl flights.yaml                  those that a look-up could not be reached for
-  inflight replay dead.jsonl flights.yaml --sink -         to standard output";
+  inflight replay dead.jsonl flights.yaml --sink -         to standard output
+  inflight replay dead_letter flights.yaml --checkpoint replayed   from wherever the pipeline writes them";
 
 const SCHEMA_HELP: &str = "\
 For the YAML language server, write the schema to a file and name it in the first line of a pipeline:
@@ -154,7 +157,8 @@ For the YAML language server, write the schema to a file and name it in the firs
 #[derive(Debug, Args)]
 #[command(mut_arg("source", |source| source.hide(true)), mut_arg("limit", |limit| limit.hide(true)))]
 pub struct ReplayArgs {
-    /// The dead letters: JSON lines or CSV, as its name tells.
+    /// The dead letters: JSON lines or CSV, as its name tells; or `dead_letter`, for where the pipeline writes its own (not
+    /// tables: those have to be exported).
     pub dead_letters: PathBuf,
     /// As for `run`.
     #[command(flatten)]

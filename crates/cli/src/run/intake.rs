@@ -354,18 +354,21 @@ impl Intake {
         if self.reading.told.as_ref().is_some_and(|told| !told.take(partition, assignment, number)) {
             return Ok(None);
         }
+        let row = match record {
+            Ok(record) => self.reading.row(partition, number, read_at, record).map_err(|unfit| {
+                let name = self.names.get(&partition).map_or("", String::as_str);
+                format!("{name}, record {number}: {unfit}")
+            })?,
+            Err(malformed) => {
+                let letter = letter::malformed(number, offset, read_at, malformed);
+                Row { read_at, fate: Fate::Dead(Arc::new(letter)), ..Row::new(partition, number, Record::new()) }
+            }
+        };
         reached.position = Position { record: number, skip: 0, at: after.into() };
         if number == 1 {
             self.tell_name(partition);
         }
-        let row = |record| Row { read_at, offset: Some(offset), ..Row::new(partition, number, record) };
-        Ok(Some(match record {
-            Ok(record) => row(record),
-            Err(malformed) => {
-                let letter = letter::malformed(number, offset, read_at, malformed);
-                Row { fate: Fate::Dead(Arc::new(letter)), ..row(Record::new()) }
-            }
-        }))
+        Ok(Some(Row { offset: Some(offset), ..row }))
     }
 
     /// What a partition is called that has come to a source by itself.

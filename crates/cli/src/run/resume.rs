@@ -86,7 +86,10 @@ pub(super) fn begin(
     let before = newest.as_ref().map(|from| Shape::read(&from.pipeline)).transpose();
     let before = before.map_err(|error| anyhow::anyhow!("the checkpoint cannot be used: {error}"))?;
     let changes = before.as_ref().map(|before| before.changes(&shape)).unwrap_or_default();
-    if let Some(from) = newest.as_ref().filter(|from| from.complete) {
+    // Messages are read to the end that there was, and more may have come since.
+    let goes_on = pipeline.replays && pipeline.source.has_messages();
+    let had_ended = newest.as_ref().is_some_and(|from| from.complete);
+    if let Some(from) = newest.as_ref().filter(|_| had_ended && !goes_on) {
         let Some(partitions) = found(pipeline, &from.partitions, true, stop)? else { return Ok(Start::Stopped) };
         return ended(from, &changes, partitions);
     }
@@ -107,6 +110,7 @@ pub(super) fn begin(
         }
         Some((_, sink)) => decided(&store, newest, sink.decided()?.unwrap_or_default())?,
     };
+    let from = if had_ended { from.map(reopened).transpose()? } else { from };
 
     let kept = from.as_ref().map_or(&[][..], |from| &from.partitions);
     let given_up = options.accept.contains(&Accept::Source) && !changes.source.is_empty();
@@ -122,17 +126,14 @@ pub(super) fn begin(
     if settings.replay == Replay::Recorded {
         keeper.record_behind(mark).map_err(anyhow::Error::msg)?;
     }
-    let mut states = States::default();
-    if options.from_scratch {
-        let sinks = [(RECORDS, Some(&pipeline.sink)), (DEAD_LETTERS, pipeline.dead_letter.as_ref())];
-        let anew = sinks.into_iter().filter_map(|(name, sink)| Some((name.to_owned(), sink?.anew(generation)?)));
-        states.extend(anew);
-    }
+    let mut states = if options.from_scratch { anew(pipeline, generation) } else { States::default() };
     let mut told = None;
     if let Some(from) = &from {
         let counts = from.facts.get(COUNTS).and_then(|counts| serde_json::from_str(counts).ok()).unwrap_or_default();
         tally.go_on(counts, read(&from.partitions).map_err(anyhow::Error::msg)?.records);
-        let same = from.sinks.iter().filter(|(name, _)| is_same(name));
+        // A file that has its name is appended to.
+        let has_state = |name: &str| !had_ended || !is_file(pipeline, name);
+        let same = from.sinks.iter().filter(|(name, _)| is_same(name) && has_state(name));
         states.extend(same.map(|(name, state)| (name.clone(), state.clone())));
         told = Some(in_words(from, &partitions));
     }
@@ -148,6 +149,27 @@ fn found(
 ) -> anyhow::Result<Option<Vec<Partition>>> {
     let (source, folder, kept) = (pipeline.source.clone(), pipeline.folder.clone(), kept.to_vec());
     source::waited_for(pipeline, stop, move || partitions(&source, &folder, &kept, given_up))
+}
+
+/// The same, with partitions that can be read on.
+fn reopened(mut from: Checkpoint) -> anyhow::Result<Checkpoint> {
+    for (_, at) in from.partitions.iter_mut().filter(|(_, at)| !at.is_empty()) {
+        let reached = Reached::read(at).map_err(anyhow::Error::msg)?;
+        *at = Reached { ended: false, ..reached }.text();
+    }
+    Ok(from)
+}
+
+/// What sinks are told in place of a state when this run begins anew.
+fn anew(pipeline: &Pipeline, generation: u64) -> States {
+    let sinks = [(RECORDS, Some(&pipeline.sink)), (DEAD_LETTERS, pipeline.dead_letter.as_ref())];
+    sinks.into_iter().filter_map(|(name, sink)| Some((name.to_owned(), sink?.anew(generation)?))).collect()
+}
+
+/// Whether the sink with this key is a file.
+fn is_file(pipeline: &Pipeline, name: &str) -> bool {
+    let sink = if name == DEAD_LETTERS { pipeline.dead_letter.as_ref() } else { Some(&pipeline.sink) };
+    matches!(sink, Some(Sink::File(_)))
 }
 
 /// The name by which a database knows the output: the one it had, or one that another pipeline is not likely to have.
@@ -227,7 +249,7 @@ fn open_all(
     }
     let (records, dead_letters) = (pipeline.sink.clone(), pipeline.dead_letter.clone());
     let sources: Vec<String> = partitions.iter().map(|partition| partition.name.clone()).collect();
-    let letters = pipeline.replays.then(|| PathBuf::from(pipeline.source.name()));
+    let letters = pipeline.replays.then(|| pipeline.source.paths().first().map_or_else(PathBuf::new, PathBuf::from));
     let outage = Outage::new("the sink".to_owned(), &pipeline.secrets);
     // What is open already is handed over once.
     let is_waited_for = opened_sinks.is_empty();

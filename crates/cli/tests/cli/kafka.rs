@@ -387,3 +387,32 @@ fn guarantees_are_told_with_their_reason_and_what_cannot_be_is_refused() {
         assert!(checked.contains(expected), "{expected}: {checked}");
     }
 }
+
+#[test]
+fn dead_letters_are_replayed_from_their_topic_each_of_them_once() {
+    let Some(broker) = Broker::shared() else { return };
+    let letters = broker.topic("letters", 2);
+    let sinks = format!(
+        "{{ file: {{ path: out.jsonl }} }}\ndead_letter: {{ kafka: {{ brokers: '{}', topic: {letters} }} }}",
+        broker.address
+    );
+    let workspace = Workspace::with_users("{ file: { path: in.jsonl } }", "    on_missing: dead_letter\n", &sinks);
+    let records = (0..40).map(|n| format!("{{\"n\":{n},\"id\":{}}}\n", if n % 2 == 0 { 1 } else { 10 + n % 4 }));
+    workspace.write("in.jsonl", records.collect::<String>());
+    let run = |args: &[&str]| {
+        let ran = workspace.run(args);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    };
+    let replay = ["replay", "dead_letter", "p.yaml", "--checkpoint", "again"];
+    let out = || workspace.read("out.jsonl").lines().count();
+    run(&["run", "p.yaml"]);
+    assert_eq!((broker.committed(&letters).len(), out()), (20, 20));
+    let arrives = |user: &str| workspace.database("users.db").execute(user, []).unwrap();
+    arrives("insert into users values (11, 'Eve', 'b')");
+    run(&replay);
+    assert_eq!((broker.committed(&letters).len(), out()), (30, 30), "half of them are letters again");
+    arrives("insert into users values (13, 'Dan', 'b')");
+    run(&replay);
+    run(&replay);
+    assert_eq!((broker.committed(&letters).len(), out()), (30, 40));
+}

@@ -231,3 +231,49 @@ fn a_dead_letter_names_the_stream_and_the_sequence() {
     let letter = &json_lines(&workspace.read("dead.jsonl"))[0];
     assert_eq!(json!([letter["source"], letter["source_offset"]]), json!(["cli-letters", 2]));
 }
+
+#[test]
+fn dead_letters_are_replayed_from_their_stream_each_of_them_once() {
+    for sink in ["{ file: { path: out.jsonl } }", TABLE] {
+        let Some(stream) = Stream::new("cli-replay") else { return };
+        let sinks = format!("{sink}\ndead_letter: {{ nats: {{ url: '${{env:URL}}', subject: cli-replay.dead }} }}");
+        let workspace = Workspace::with_users("{ file: { path: in.jsonl } }", "    on_missing: dead_letter\n", &sinks);
+        workspace.write("in.jsonl", [1, 9, 2, 8].map(|id| format!("{{\"id\":{id}}}\n")).concat());
+        let run = |args: &[&str]| {
+            let ran = workspace.run_with(args, &stream.variables());
+            assert_eq!(ran.code, 0, "{ran:?}");
+        };
+        let arrives = |user: &str| workspace.database("users.db").execute(user, []).unwrap();
+        let out = || {
+            let mut ids: Vec<i64> = match sink {
+                TABLE => {
+                    let database = workspace.database("out.db");
+                    let mut rows = database.prepare("select id from enriched").unwrap();
+                    rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+                }
+                _ => json_lines(&workspace.read("out.jsonl")).iter().map(|it| it["id"].as_i64().unwrap()).collect(),
+            };
+            ids.sort_unstable();
+            ids
+        };
+        let replay = ["replay", "dead_letter", "p.yaml", "--checkpoint", "again"];
+        run(&["run", "p.yaml"]);
+        // What comes last in the stream is no letter.
+        stream.publish(orders(0..1));
+        assert_eq!((stream.stored(), out()), (3, vec![1, 2]));
+        arrives("insert into users values (9, 'Eve', 'b')");
+        run(&replay);
+        assert_eq!((stream.stored(), out()), (4, vec![1, 2, 9]), "the other is a letter again");
+        run(&replay);
+        assert_eq!((stream.stored(), out()), (5, vec![1, 2, 9]));
+        let last = stream.content().pop().unwrap();
+        assert_eq!((&last["record"]["id"], &last["replays"]), (&json!(8), &json!(2)));
+        arrives("insert into users values (8, 'Dan', 'b')");
+        run(&replay);
+        run(&replay);
+        assert_eq!((stream.stored(), out()), (5, vec![1, 2, 8, 9]));
+        // Nobody remembers what was replayed without checkpoints.
+        run(&replay[..3]);
+        assert_eq!((stream.stored(), out()), (5, vec![1, 2, 8, 8, 8, 8, 9, 9]));
+    }
+}

@@ -54,7 +54,8 @@ pub struct NatsSourceConfig {
     /// Where the servers are.
     #[serde(flatten)]
     pub server: NatsConfig,
-    /// The stream.
+    /// The stream. Default: the one that listens to `subject`.
+    #[serde(default)]
     pub stream: String,
     /// Only messages of this subject; `*` stands for one word of it, `>` for all that follow. Default: all.
     #[serde(default)]
@@ -180,7 +181,11 @@ impl NatsSourceConfig {
     ///
     /// Why not.
     pub fn check(&self) -> Result<(), Error> {
-        check_name("stream", &self.stream)?;
+        match (self.stream.as_str(), &self.subject) {
+            ("", None) => return refuse("name a `stream`, or a `subject` that one listens to"),
+            ("", Some(_)) => {}
+            (stream, _) => check_name("stream", stream)?,
+        }
         self.consumer.as_ref().map_or(Ok(()), |consumer| check_name("consumer", consumer))?;
         self.subject.as_ref().map_or(Ok(()), |subject| check_subject(subject, true))?;
         if self.ack_wait < Duration::from_millis(100) {
@@ -195,6 +200,7 @@ impl NatsSourceConfig {
     /// The stream, and what is read of it.
     pub fn name(&self) -> String {
         match &self.subject {
+            Some(subject) if self.stream.is_empty() => subject.clone(),
             Some(subject) => format!("{} ({subject})", self.stream),
             None => self.stream.clone(),
         }
@@ -256,6 +262,9 @@ mod tests {
         let refused = |config: NatsSourceConfig| config.check().unwrap_err().to_string();
         assert!(
             refused(NatsSourceConfig { stream: "a.b".into(), ..source() }).contains("cannot be the name of a stream")
+        );
+        assert!(
+            refused(NatsSourceConfig { stream: String::new(), ..source() }).contains("name a `stream`, or a `subject`")
         );
         assert!(refused(NatsSourceConfig { consumer: Some(String::new()), ..source() }).contains("of a consumer"));
         assert!(refused(NatsSourceConfig { subject: Some("a..b".into()), ..source() }).contains("is no subject"));

@@ -10,7 +10,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{NatsConfig, PUBLISHES_AHEAD, TRIES};
+use super::{NatsConfig, NatsSourceConfig, PUBLISHES_AHEAD, TRIES};
 use crate::{Error, ErrorKind};
 
 /// How long a connection or an answer may take.
@@ -74,6 +74,27 @@ impl Connection {
                 .build(client.clone())
         };
         Ok(Arc::new(Self { client, context, name, runtime: Some(runtime) }))
+    }
+
+    /// The stream that listens to a subject.
+    pub(super) fn stream_of(&self, subject: &str) -> Result<String, Error> {
+        self.wait(self.context.stream_by_subject(subject))?.map_err(|error| {
+            let problem = jetstream_error(&format!("subject {subject}"), &error);
+            let message = match problem.kind() {
+                ErrorKind::Config => format!("no stream listens to the subject {subject}; create one"),
+                _ => problem.to_string(),
+            };
+            Error::new(problem.kind(), message).in_file(self.name())
+        })
+    }
+
+    /// The same, with the name of the stream if there was only that of a subject.
+    pub(super) fn with_stream(&self, config: &NatsSourceConfig) -> Result<NatsSourceConfig, Error> {
+        let mut config = config.clone();
+        if let ("", Some(subject)) = (config.stream.as_str(), &config.subject) {
+            config.stream = self.stream_of(subject)?;
+        }
+        Ok(config)
     }
 
     pub(super) fn name(&self) -> &Path {

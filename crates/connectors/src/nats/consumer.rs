@@ -62,6 +62,7 @@ impl NatsConsumer {
             return Err(Error::new(ErrorKind::Config, message));
         }
         let connection = Connection::open(&config.server)?;
+        let config = &connection.with_stream(config)?;
         let stream = connection.wait(connection.context.get_stream(&config.stream))?;
         let stream = stream.map_err(|error| {
             jetstream_error(&format!("stream {}", config.stream), &error).in_file(connection.name())

@@ -56,15 +56,7 @@ impl NatsSink {
     pub fn open(config: &NatsSinkConfig) -> Result<Self, Error> {
         config.check()?;
         let connection = Connection::open(&config.server)?;
-        let stream = connection.wait(connection.context.stream_by_subject(&config.subject))?;
-        stream.map_err(|error| {
-            let problem = jetstream_error(&format!("subject {}", config.subject), &error);
-            let message = match problem.kind() {
-                ErrorKind::Config => format!("no stream listens to the subject {}; create one", config.subject),
-                _ => problem.to_string(),
-            };
-            Error::new(problem.kind(), message).in_file(connection.name())
-        })?;
+        connection.stream_of(&config.subject)?;
         let own = connection.client.new_inbox();
         Ok(Self {
             own,

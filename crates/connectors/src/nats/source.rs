@@ -42,6 +42,8 @@ pub struct NatsSource {
     /// What its messages say they are from.
     partition: u32,
     bytes: u64,
+    /// The sequence of the last message that was taken.
+    after: u64,
     /// The last message to be read; none if it goes on.
     last: Option<u64>,
     ended: bool,
@@ -72,6 +74,7 @@ impl NatsSource {
     fn connect(config: &NatsSourceConfig, position: Option<&Position>) -> Result<Self, Error> {
         config.check()?;
         let connection = Connection::open(&config.server)?;
+        let config = &connection.with_stream(config)?;
         let named = |error: Error| error.in_file(connection.name());
         let stream = connection.wait(connection.context.get_stream(&config.stream))?;
         let stream = stream.map_err(|error| jetstream_error(&format!("stream {}", config.stream), &error));
@@ -90,6 +93,7 @@ impl NatsSource {
             skip: position.map_or(0, |position| position.skip),
             partition: 0,
             bytes: 0,
+            after,
             last,
             ended: last.is_some_and(|last| after >= last),
             told_end: false,
@@ -110,6 +114,8 @@ impl NatsSource {
         while !self.ended && read.len() < max {
             let wait = if read.is_empty() { wait } else { Duration::ZERO };
             match connection.wait(self.pull.next(wait))?? {
+                // Of another subject was the last, and this came since.
+                Pulled::Message(_) if self.last.is_some_and(|last| self.pull.after > last) => self.ended = true,
                 Pulled::Message(message) => read.extend(self.take(&message)),
                 Pulled::Idle(info) => {
                     self.ended = self.last.is_some() && info.num_pending == 0;
@@ -123,6 +129,7 @@ impl NatsSource {
 
     fn take(&mut self, message: &Message) -> Option<Read> {
         let after = self.pull.after;
+        self.after = after;
         self.ended = self.last.is_some_and(|last| after >= last);
         self.bytes += message.payload.len() as u64;
         self.records += 1;
@@ -191,7 +198,7 @@ impl Source for NatsSource {
     }
 
     fn position(&self) -> Position {
-        Position { record: self.records, skip: self.skip, at: json!(self.pull.after) }
+        Position { record: self.records, skip: self.skip, at: json!(self.after) }
     }
 }
 
