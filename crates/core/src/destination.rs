@@ -11,6 +11,11 @@ mod breaker;
 mod budget;
 mod knee;
 mod limit;
+#[cfg_attr(
+    not(feature = "mutants"),
+    allow(dead_code, unreachable_pub, reason = "only test builds have bugs to choose from")
+)]
+mod mutant;
 mod rate;
 
 use core::time::Duration;
@@ -20,6 +25,11 @@ use self::budget::Budget;
 pub use self::budget::RetryBudget;
 pub use self::limit::Concurrency;
 use self::limit::Limit;
+use self::mutant::Bug;
+#[cfg(feature = "mutants")]
+pub use self::mutant::DestinationMutant;
+#[cfg(not(feature = "mutants"))]
+use self::mutant::DestinationMutant;
 pub use self::rate::{RateLimit, TokenBucket};
 use crate::config::ConfigError;
 use crate::time::Time;
@@ -36,13 +46,23 @@ pub struct DestinationOptions {
     pub breaker: Option<BreakerOptions>,
     /// How many calls besides the first of each record there may be.
     pub budget: RetryBudget,
+    /// The bug this destination has, in test builds.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<DestinationMutant>,
 }
 
 impl DestinationOptions {
     /// So many calls on the wire, no rate limit, a breaker and a budget as they are by default.
     #[must_use]
     pub fn new(concurrency: Concurrency) -> Self {
-        Self { concurrency, rate_limit: None, breaker: Some(BreakerOptions::default()), budget: RetryBudget::default() }
+        Self {
+            concurrency,
+            rate_limit: None,
+            breaker: Some(BreakerOptions::default()),
+            budget: RetryBudget::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
     }
 
     /// Whether a destination can be made of this.
@@ -160,6 +180,7 @@ pub struct Destination {
     retries: u64,
     rate_waits: u64,
     pauses: u64,
+    bug: Bug,
 }
 
 impl Destination {
@@ -169,11 +190,13 @@ impl Destination {
     /// If [`DestinationOptions::check`] refuses `options`.
     pub fn new(options: DestinationOptions) -> Result<Self, ConfigError> {
         options.check()?;
+        let bug = Bug::of(&options);
+        let options = bug.twist(options);
         Ok(Self {
-            limit: Limit::new(options.concurrency),
+            limit: Limit::new(options.concurrency, bug),
             rate: options.rate_limit.map(TokenBucket::new),
             breaker: options.breaker.map(Breaker::new),
-            budget: Budget::full(options.budget),
+            budget: Budget::full(options.budget, bug),
             on_wire: 0,
             waits_for_rate: false,
             failing_since: None,
@@ -184,6 +207,7 @@ impl Destination {
             retries: 0,
             rate_waits: 0,
             pauses: 0,
+            bug,
         })
     }
 
@@ -208,10 +232,12 @@ impl Destination {
     /// Why a call would not be permitted now.
     #[must_use]
     pub fn refusal(&self, now: Time) -> Option<Refusal> {
-        if let Some(refusal) = self.breaker.as_ref().and_then(|breaker| breaker.refuses(now)) {
+        if let Some(refusal) = self.breaker.as_ref().and_then(|breaker| breaker.refuses(now))
+            && !(refusal == Refusal::Full && self.bug.is(DestinationMutant::ProbesWithoutEnd))
+        {
             return Some(refusal);
         }
-        if self.on_wire >= self.limit.calls() {
+        if self.on_wire >= self.limit.calls() + usize::from(self.bug.is(DestinationMutant::CallsPastTheLimit)) {
             return Some(Refusal::Full);
         }
         self.rate_wait(now).map(|wait| Refusal::Until(now + wait))
@@ -220,7 +246,7 @@ impl Destination {
     /// Permits a call besides those that records need: a hedge. It takes a token, and none is permitted when the limit is reached or
     /// has just been lowered, the rate is used up or the breaker is not closed.
     pub fn extra(&mut self, now: Time) -> Option<Permit> {
-        if !self.has_to_spare(now) || !self.budget.spend(now) {
+        if !self.has_to_spare(now) || !(self.bug.is(DestinationMutant::ExtrasAreFree) || self.budget.spend(now)) {
             return None;
         }
         self.extras += 1;
@@ -235,7 +261,9 @@ impl Destination {
 
     fn has_to_spare(&self, now: Time) -> bool {
         let room = self.on_wire < self.limit.calls() && !self.limit.is_shrinking();
-        room && !self.is_failing() && self.rate_wait(now).is_none()
+        (room || self.bug.is(DestinationMutant::ExtrasPastTheLimit))
+            && (!self.is_failing() || self.bug.is(DestinationMutant::ExtrasWhileFailing))
+            && self.rate_wait(now).is_none()
     }
 
     /// Takes a token for a retry, if there is one.
@@ -261,9 +289,12 @@ impl Destination {
             self.well_at = self.well_at.max(Some(permit.started));
         }
         self.limit.ended(now, permit.started, verdict, answered);
-        self.budget.earn(answered);
+        let fails = verdict != Verdict::Good && self.bug.is(DestinationMutant::FailuresEarn);
+        self.budget.earn(if fails { answered.max(1) } else { answered });
+        let failing = self.is_failing();
         if let (Some(breaker), Some(pass)) = (&mut self.breaker, permit.pass.take()) {
-            breaker.settle(now, pass, verdict.into());
+            let pass = if self.bug.is(DestinationMutant::OldCallsAreProbes) { breaker.present() } else { pass };
+            breaker.settle(now, pass, self.bug.twist_probe(verdict.into(), failing));
             self.note_state(now);
         }
     }
@@ -271,6 +302,7 @@ impl Destination {
     /// Nobody waits for the call any more, and it has not ended: it counts as on the wire until it is [released](Self::release), and is
     /// judged at once. `too_slow`: it took longer than it may; otherwise that says nothing about the destination.
     pub fn give_up(&mut self, now: Time, permit: &mut Permit, too_slow: bool) {
+        self.on_wire += usize::from(self.bug.is(DestinationMutant::LeaksPermits));
         if !too_slow {
             return self.judge(now, permit, Verdict::Unjudged, 0);
         }
@@ -340,9 +372,9 @@ impl Destination {
     }
 
     fn start(&mut self, now: Time) -> Result<Permit, Refusal> {
-        let pass = match &mut self.breaker {
-            Some(breaker) => Some(breaker.admit(now).map_err(|wait| Refusal::Until(now + wait))?),
-            None => None,
+        let pass = match self.breaker.as_mut().map(|breaker| breaker.admit(now)) {
+            Some(Err(wait)) if !self.bug.passes_the_breaker() => return Err(Refusal::Until(now + wait)),
+            pass => pass.and_then(Result::ok),
         };
         if let Some(rate) = &mut self.rate {
             rate.take(now);

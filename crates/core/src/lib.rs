@@ -87,6 +87,8 @@ mod timers;
 
 pub use calls::CallId;
 pub use config::{Batch, Config, ConfigError, EventTime, MAX_CAPACITY, Order};
+#[cfg(feature = "mutants")]
+pub use destination::DestinationMutant;
 pub use destination::{
     Breaker, BreakerOptions, BreakerState, Concurrency, Destination, DestinationOptions, DestinationStats, Ended, Pass,
     Permit, RateLimit, Refusal, RetryBudget, TokenBucket, Verdict,

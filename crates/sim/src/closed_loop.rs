@@ -14,7 +14,7 @@
 use core::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use inflight_core::{Concurrency, Destination, DestinationOptions, Permit, Time, Verdict};
+use inflight_core::{Concurrency, Destination, DestinationMutant, DestinationOptions, Permit, Time, Verdict};
 
 use crate::Rng;
 
@@ -83,6 +83,8 @@ pub struct ClosedLoop {
     pub seed: u64,
     /// How long.
     pub seconds: f64,
+    /// The bug of the client's destination.
+    pub mutant: Option<DestinationMutant>,
 }
 
 /// Who asks.
@@ -165,7 +167,7 @@ impl ClosedLoop {
 
     fn client(&self, starts: f64) -> Client {
         let mut options = DestinationOptions::new(self.concurrency);
-        options.breaker = None;
+        (options.breaker, options.mutant) = (None, self.mutant);
         let destination = Destination::new(options).expect("a sound concurrency");
         Client { destination, starts: (starts * SECOND) as u64, limit: 0, times: Vec::new() }
     }

@@ -35,7 +35,9 @@
 //! | `search` | many seeds on all cores |
 //! | `disk` | a folder for checkpoints that crashes, fills up and rots |
 //! | `shared` | operators that share a destination, and a server with an outage |
-//! | `closed_loop` | one limit on calls, and servers of six shapes |
+//! | `witness` | a breaker, as seen from outside |
+//! | `closed_loop` | clients that always have more to ask, and servers of six shapes |
+//! | `found` | what a limit that is found by trying promises |
 //! | [`recovery`] | pipelines on several workers, and what becomes of them when the power goes |
 #![forbid(unsafe_code)]
 
@@ -43,6 +45,7 @@ mod check;
 mod closed_loop;
 mod coverage;
 mod disk;
+mod found;
 mod observed;
 pub mod recovery;
 mod reference;
@@ -52,12 +55,14 @@ mod search;
 mod service;
 mod shared;
 mod trace;
+mod witness;
 mod world;
 
 pub use check::Checker;
 pub use closed_loop::{ClosedLoop, Measured, Shape};
 pub use coverage::{Coverage, Fault, Situation};
 pub use disk::{Event, SimulatedDisk};
+pub use found::found_limit;
 pub use observed::{Observed, Restore, Restored, Saved, Step};
 pub use reference::Reference;
 pub use rng::Rng;

@@ -3,15 +3,18 @@
 //! Sources are patient: what finds no room waits outside. After every step the rules of a destination are checked, from what the server
 //! and the records see.
 
+mod rules;
+
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use inflight_core::{
     Action, BreakerState, CallId, Completion, Config, Destination, DestinationOptions, Emit, Gate, Order, Outcome,
     Permit, Queue, Refusal, Time, Verdict,
 };
 
+use crate::witness::Witness;
 use crate::{Rng, Violation, ensure};
 
 /// A run, before it starts. Times are in milliseconds.
@@ -33,6 +36,8 @@ pub struct Shared {
     pub takes: Duration,
     /// From when to when it is not well, and how.
     pub outage: (u64, u64, Outage),
+    /// Somebody asks for extras now and then.
+    pub extras: bool,
     /// The bug in whoever uses the destination.
     pub mutant: Option<SharedMutant>,
 }
@@ -96,6 +101,7 @@ enum Event {
     Comes(usize),
     /// An operator, a call, and how often its slot had been used.
     Answers(usize, CallId, u64, bool),
+    ExtraEnds(u64),
     Wakes,
 }
 
@@ -125,6 +131,8 @@ struct World<'a> {
     /// What the budget has left, and when, at how many answers and retries that was.
     tokens: f64,
     accounted: (u64, u64, u64),
+    extras: BTreeMap<u64, Permit>,
+    witness: Option<Witness>,
     seconds: Seconds,
 }
 
@@ -190,6 +198,8 @@ impl Shared {
             paid: 0,
             tokens: f64::from(self.destination.budget.reserve),
             accounted: (0, 0, 0),
+            extras: BTreeMap::new(),
+            witness: self.destination.breaker.map(Witness::new),
             seconds: Seconds::default(),
         };
         world.live()?;
@@ -250,6 +260,7 @@ impl World<'_> {
                 self.destination.judge(now, &mut permit, verdict, usize::from(good));
                 self.destination.release(now, permit);
                 self.answered += u64::from(good);
+                self.call_ended(number, good)?;
                 self.check_budget()?;
                 let operator = &mut self.operators[by];
                 let completion =
@@ -265,6 +276,11 @@ impl World<'_> {
                 };
                 operator.queue.handle_answers(now, call, [completion], &mut door);
                 self.check_budget()?;
+            }
+            Event::ExtraEnds(number) => {
+                if let Some(permit) = self.extras.remove(&number) {
+                    self.destination.release(now, permit);
+                }
             }
             Event::Wakes => {
                 self.wakes.remove(&self.now);
@@ -304,7 +320,7 @@ impl World<'_> {
                     let first = operator.queue.stats().retries == retries;
                     self.start(by, call, next, first)?;
                 }
-                Action::Cancel(call) => self.give_up(by, call),
+                Action::Cancel(call) => self.give_up(by, call)?,
                 Action::Forget(_) => {}
                 Action::Idle { wake_at } => {
                     self.check_budget()?;
@@ -312,6 +328,9 @@ impl World<'_> {
                     break;
                 }
             }
+        }
+        if self.run.extras && self.rng.one_in(16) {
+            self.ask_for_an_extra()?;
         }
         let mut left = 0;
         while let Some(Emit::Record(record)) = self.operators[by].queue.emit() {
@@ -335,37 +354,59 @@ impl World<'_> {
         if operator.permits.len() <= call.index() {
             operator.permits.resize_with(call.index() + 1, || None);
         }
+        let probes = permit.is_some();
         operator.permits[call.index()] = permit.map(|permit| (self.numbers, permit));
-        let on_wire: usize = self.operators.iter().map(|operator| operator.queue.stats().on_wire).sum();
-        ensure!(on_wire <= stats.limit, "calls on the wire <= the limit", "{on_wire} of {}", stats.limit);
-        ensure!(stats.on_wire == on_wire, "all calls are counted", "{on_wire}, not {}", stats.on_wire);
+        self.check_wire()?;
         self.check_budget()?;
-        let (from, to, how) = self.run.outage;
-        let down = (from * 1_000_000..to * 1_000_000).contains(&self.now);
-        let starts = if down && how == Outage::Hangs { to * 1_000_000 } else { self.now };
-        let ends = if down && how == Outage::Fails {
-            self.now + 1_000_000
-        } else {
-            self.free_at = self.free_at.max(starts) + self.run.takes.as_nanos() as u64;
-            self.free_at
-        };
-        let good = !(down && how == Outage::Fails);
+        if let Some(witness) = self.witness.as_mut().filter(|_| probes) {
+            witness.call_starts()?;
+        }
+        let (ends, good) = self.serve();
         self.events.push(Reverse((ends, Event::Answers(by, call, self.numbers, good))));
         Ok(())
     }
 
-    fn give_up(&mut self, by: usize, call: CallId) {
+    /// A call for a token, as a hedge is.
+    fn ask_for_an_extra(&mut self) -> Result<(), Violation> {
+        let Some(permit) = self.destination.extra(self.time()) else { return Ok(()) };
+        (self.numbers, self.paid) = (self.numbers + 1, self.paid + 1);
+        self.starts.push(self.now);
+        self.extras.insert(self.numbers, permit);
+        let stats = self.destination.stats(self.time());
+        ensure!(stats.breaker == BreakerState::Closed, "no extra while not closed", "{stats:?}");
+        self.check_wire()?;
+        self.check_budget()?;
+        let (ends, _) = self.serve();
+        self.events.push(Reverse((ends, Event::ExtraEnds(self.numbers))));
+        Ok(())
+    }
+
+    /// When the server has answered a call that comes now, and whether well.
+    fn serve(&mut self) -> (u64, bool) {
+        let (from, to, how) = self.run.outage;
+        let down = (from * 1_000_000..to * 1_000_000).contains(&self.now);
+        if down && how == Outage::Fails {
+            return (self.now + 1_000_000, false);
+        }
+        let starts = if down { to * 1_000_000 } else { self.now };
+        self.free_at = self.free_at.max(starts) + self.run.takes.as_nanos() as u64;
+        (self.free_at, true)
+    }
+
+    fn give_up(&mut self, by: usize, call: CallId) -> Result<(), Violation> {
         let now = self.time();
         let operator = &mut self.operators[by];
         operator.queue.handle_cancelled(now, call);
         if self.run.mutant == Some(SharedMutant::CountsNoGivenUpCalls) {
-            return;
+            return Ok(());
         }
-        if let Some((_, mut permit)) = operator.permits[call.index()].take() {
+        if let Some((number, mut permit)) = operator.permits[call.index()].take() {
             let judged = self.run.mutant != Some(SharedMutant::JudgesNoGivenUpCalls);
             self.destination.give_up(now, &mut permit, judged);
             self.destination.release(now, permit);
+            self.call_ended(number, false)?;
         }
+        Ok(())
     }
 
     fn sleep(&mut self, by: usize, wake_at: Option<Time>) {
@@ -381,35 +422,6 @@ impl World<'_> {
                 self.events.push(Reverse((at, Event::Wakes)));
             }
         }
-    }
-
-    /// Retries are paid for from what was saved up, earned and given; to one token, since that comes bit by bit.
-    fn check_budget(&mut self) -> Result<(), Violation> {
-        let budget = self.run.destination.budget;
-        let (now, answered, paid) = self.accounted;
-        let given = (self.now - now) as f64 / 1e9 * f64::from(budget.per_second);
-        let earned = (self.answered - answered) as f64 * f64::from(budget.per_mille) / 1000.0;
-        self.tokens = (self.tokens + given + earned).min(f64::from(budget.reserve)) - (self.paid - paid) as f64;
-        self.accounted = (self.now, self.answered, self.paid);
-        let in_debt = self.tokens <= -1.0;
-        ensure!(!in_debt, "retries <= budget", "{} tokens at {} ms", self.tokens, self.now / 1_000_000);
-        Ok(())
-    }
-
-    fn check_rate(&self) -> Result<(), Violation> {
-        let Some(rate) = self.run.destination.rate_limit else { return Ok(()) };
-        let mut first = 0;
-        for (last, end) in self.starts.iter().enumerate() {
-            while self.starts[first] + 1_000_000_000 < *end {
-                first += 1;
-            }
-            let span = (end - self.starts[first]) as f64 / 1e9 + 0.001;
-            let most = f64::from(rate.burst) + span * f64::from(rate.per_second);
-            let calls = last - first + 1;
-            let too_many = calls as f64 > most + 1e-6;
-            ensure!(!too_many, "the rate holds in any second", "{calls} calls in {span} s");
-        }
-        Ok(())
     }
 }
 
@@ -450,6 +462,7 @@ pub fn shared(seed: u64) -> Shared {
         until: 9_000,
         takes: Duration::from_millis(2),
         outage: (2_000, 2_000 + rng.within(3_000, 5_000), how),
+        extras: false,
         mutant: None,
     }
 }

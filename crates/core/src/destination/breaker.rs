@@ -161,7 +161,7 @@ impl Breaker {
             }
             *running += 1;
         }
-        Ok(Pass { era: self.era })
+        Ok(self.present())
     }
 
     /// Takes a permission back.
@@ -198,6 +198,11 @@ impl Breaker {
             // No permit is given while it is open.
             State::Open { .. } => {}
         }
+    }
+
+    /// What a call that starts now would have.
+    pub(super) const fn present(&self) -> Pass {
+        Pass { era: self.era }
     }
 
     fn open(&mut self, now: Time) {

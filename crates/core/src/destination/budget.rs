@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::mutant::{Bug, DestinationMutant};
 use crate::config::ConfigError;
 use crate::time::Time;
 
@@ -46,11 +47,12 @@ pub(super) struct Budget {
     left: u64,
     /// Up to when those have been given that come every second.
     given: Time,
+    bug: Bug,
 }
 
 impl Budget {
-    pub(super) fn full(options: RetryBudget) -> Self {
-        Self { options, left: u64::from(options.reserve) * TOKEN, given: Time::ZERO }
+    pub(super) fn full(options: RetryBudget, bug: Bug) -> Self {
+        Self { options, left: u64::from(options.reserve) * TOKEN, given: Time::ZERO, bug }
     }
 
     pub(super) fn earn(&mut self, answered: usize) {
@@ -102,7 +104,8 @@ impl Budget {
     }
 
     fn most(&self) -> u64 {
-        u64::from(self.options.reserve) * TOKEN
+        let times = if self.bug.is(DestinationMutant::SavesWithoutEnd) { 1_000 } else { 1 };
+        u64::from(self.options.reserve) * TOKEN * times
     }
 }
 
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn ten_percent_of_a_thousand_answers_is_a_hundred_retries() {
-        let mut budget = Budget::full(OPTIONS);
+        let mut budget = Budget::full(OPTIONS, Bug::default());
         let mut retries = 0;
         for _ in 0..1000 {
             budget.earn(1);
@@ -133,7 +136,7 @@ mod tests {
 
     #[test]
     fn no_more_is_saved_up_than_the_reserve() {
-        let mut budget = Budget::full(OPTIONS);
+        let mut budget = Budget::full(OPTIONS, Bug::default());
         budget.earn(1_000_000);
         assert_eq!(budget.tokens(at(3_600_000)), 10);
         assert_eq!(spend_all(&mut budget, at(3_600_000)), 10);
@@ -142,7 +145,7 @@ mod tests {
 
     #[test]
     fn some_come_by_themselves_and_exactly_when_it_says() {
-        let mut budget = Budget::full(RetryBudget { per_second: 7, ..OPTIONS });
+        let mut budget = Budget::full(RetryBudget { per_second: 7, ..OPTIONS }, Bug::default());
         assert_eq!(spend_all(&mut budget, at(0)), 10);
         let mut now = at(0);
         for _ in 0..70 {
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_asked_often_gives_as_much() {
-        let mut budget = Budget::full(OPTIONS);
+        let mut budget = Budget::full(OPTIONS, Bug::default());
         spend_all(&mut budget, at(0));
         let spent: u32 = (0..100_000_u64).map(|tick| u32::from(budget.spend(Time::from_nanos(tick * 99_991)))).sum();
         assert_eq!(spent, 9, "ten seconds, and the last is not quite over");

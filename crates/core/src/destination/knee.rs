@@ -21,6 +21,7 @@
 //! only while the wire is full, so that an idle time, or a source that is slow, says nothing. Records are counted, not calls, so that
 //! larger batches do not look like congestion.
 
+use super::mutant::{Bug, DestinationMutant};
 use crate::time::Time;
 
 /// Where the search begins.
@@ -83,9 +84,10 @@ pub(super) struct Knee {
     full_since: Option<Time>,
     /// When the latest call ended that counted.
     counted_at: Option<Time>,
-    /// Calls that started before the last cut say nothing about the limit since.
-    cut_at: Time,
+    /// Calls that started before then say nothing about the limit since it was cut.
+    cut_until: Time,
     cut: bool,
+    bug: Bug,
 }
 
 /// What has been measured since the limit changed.
@@ -100,7 +102,7 @@ struct Window {
 }
 
 impl Knee {
-    pub(super) fn new(min: usize, max: usize) -> Self {
+    pub(super) fn new(min: usize, max: usize, bug: Bug) -> Self {
         Self {
             min,
             max,
@@ -113,8 +115,9 @@ impl Knee {
             variation: Variation::default(),
             full_since: None,
             counted_at: None,
-            cut_at: Time::ZERO,
+            cut_until: Time::ZERO,
             cut: false,
+            bug,
         }
     }
 
@@ -134,16 +137,26 @@ impl Knee {
         (self.full_since, self.counted_at) = (None, None);
     }
 
-    /// A call says that there is too much to do. The limit from now on: back to rest if more was being tried, else cut.
+    /// A call says that there is too much to do. The limit from now on: back to rest if more was being tried, else cut. It takes some
+    /// round trips until a cut shows: not before then is there another.
     pub(super) fn overloaded(&mut self, now: Time, started: Time, limit: usize) -> usize {
         self.full_since = None;
-        if started < self.cut_at {
+        let of_before = started < self.cut_until && !self.bug.is(DestinationMutant::CutsForEach);
+        if of_before || self.bug.is(DestinationMutant::IgnoresOverload) {
             return limit;
         }
-        (self.cut_at, self.cut) = (now, true);
-        if self.phase != Phase::More {
-            self.forget();
-            self.rest = self.bounded(limit as f64 * OVERLOADED);
+        self.cut_until = now.plus_nanos((self.variation.mean * TRIPS as f64) as u64);
+        self.cut = true;
+        match self.phase {
+            Phase::More => {}
+            Phase::Rest | Phase::Fewer => {
+                self.capacity.over *= OVERLOADED;
+                self.rest = self.bounded(self.rest as f64 * OVERLOADED);
+            }
+            Phase::Up | Phase::Down => {
+                self.forget();
+                self.rest = self.bounded(limit as f64 * OVERLOADED);
+            }
         }
         (self.phase, self.turn) = (Phase::Rest, 0);
         self.change(limit, self.rest)
@@ -156,6 +169,7 @@ impl Knee {
             (Some(since), _) => now.nanos_since(since),
             // One of several that are heard of at once: nobody could call in between.
             (None, Some(at)) if now <= at => 0,
+            (None, at) if self.bug.is(DestinationMutant::GrowsWhileIdle) => now.nanos_since(at.unwrap_or(started)),
             _ => return limit,
         };
         self.counted_at = Some(now);
@@ -179,6 +193,7 @@ impl Knee {
     fn step(&mut self, window: &Window, limit: usize) -> usize {
         // Of what the two numbers promise: more or less than 1.
         let kept = self.promised(limit).map_or(1.0, |promised| window.rate() / promised);
+        let kept = if self.bug.is(DestinationMutant::NeverForgets) { 1.0 } else { kept };
         match self.phase {
             Phase::Up => self.up(window, limit),
             Phase::Down => self.down(window, limit),

@@ -4,6 +4,7 @@ use alloc::format;
 
 use super::Verdict;
 use super::knee::{Knee, START};
+use super::mutant::Bug;
 use crate::config::{ConfigError, count};
 use crate::time::Time;
 
@@ -45,10 +46,12 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    pub(super) fn new(concurrency: Concurrency) -> Self {
+    pub(super) fn new(concurrency: Concurrency, bug: Bug) -> Self {
         match concurrency {
             Concurrency::Fixed(calls) => Self { calls, knee: None },
-            Concurrency::Auto { min, max } => Self { calls: START.clamp(min, max), knee: Some(Knee::new(min, max)) },
+            Concurrency::Auto { min, max } => {
+                Self { calls: START.clamp(min, max), knee: Some(Knee::new(min, max, bug)) }
+            }
         }
     }
 
@@ -89,7 +92,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn auto(min: usize, max: usize) -> Limit {
-        Limit::new(Concurrency::Auto { min, max })
+        Limit::new(Concurrency::Auto { min, max }, Bug::default())
     }
 
     /// Makes `calls` calls of a server that answers as many at a time as it has `workers`, each in 10 ms. The limits it went through.
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_fixed_limit_stays() {
-        let mut limit = Limit::new(Concurrency::Fixed(7));
+        let mut limit = Limit::new(Concurrency::Fixed(7), Bug::default());
         drive(&mut limit, &mut Time::ZERO.clone(), 10_000, 3);
         limit.ended(Time::ZERO, Time::ZERO, Verdict::Overloaded, 0);
         assert_eq!((limit.calls(), limit.is_shrinking()), (7, false));
@@ -232,7 +235,10 @@ mod tests {
         let once = limit.calls();
         assert!((0.6..=0.75).contains(&(once as f64 / before as f64)), "{before} {once}");
         assert!(limit.is_shrinking());
-        let later = now.plus_nanos(5 * MS);
+        let soon = now.plus_nanos(5 * MS);
+        limit.ended(soon.plus_nanos(MS), soon, Verdict::Overloaded, 0);
+        assert_eq!(limit.calls(), once, "it does not show yet");
+        let later = now.plus_nanos(100 * MS);
         limit.ended(later.plus_nanos(MS), later, Verdict::Overloaded, 0);
         assert!(limit.calls().abs_diff((once as f64 * OVERLOADED) as usize) <= 1, "one that started since");
     }

@@ -20,11 +20,11 @@ const MOST_TRIPS: f64 = 50.0;
 const fn fixed(shape: Shape, limit: usize) -> ClosedLoop {
     // Without chance there is nothing to wait for.
     let seconds = if matches!(shape, Shape::Constant) { 5.0 } else { 120.0 };
-    ClosedLoop { shape, concurrency: Concurrency::Fixed(limit), seed: 1, seconds }
+    ClosedLoop { shape, concurrency: Concurrency::Fixed(limit), seed: 1, seconds, mutant: None }
 }
 
 const fn auto(shape: Shape, seed: u64) -> ClosedLoop {
-    ClosedLoop { shape, concurrency: Concurrency::Auto { min: 1, max: MOST }, seed, seconds: 60.0 }
+    ClosedLoop { shape, concurrency: Concurrency::Auto { min: 1, max: MOST }, seed, seconds: 60.0, mutant: None }
 }
 
 /// When it is measured: not in the beginning, and of a server that changes before and after that.
@@ -105,7 +105,7 @@ fn four_clients_that_start_one_after_the_other_get_the_same() {
     for shape in [Shape::Knee, Shape::Thrashing, Shape::Bimodal] {
         for seed in 9_001..9_004 {
             let concurrency = Concurrency::Auto { min: 1, max: 48 };
-            let run = ClosedLoop { shape, concurrency, seed, seconds: 240.0 };
+            let run = ClosedLoop { shape, concurrency, seed, seconds: 240.0, mutant: None };
             let clients = run.run_clients(&[0.0, 30.0, 60.0, 90.0], (0.75, 1.0), |_, _, _| {});
             let get: Vec<f64> = clients.iter().map(|client| client.throughput).collect();
             let jain = get.iter().sum::<f64>().powi(2) / (4.0 * get.iter().map(|get| get * get).sum::<f64>());
@@ -120,7 +120,7 @@ fn four_clients_that_start_one_after_the_other_get_the_same() {
 fn a_range_of_one_is_a_fixed_limit() {
     let trace = |concurrency| {
         let mut limits = Vec::new();
-        let run = ClosedLoop { shape: Shape::Knee, concurrency, seed: 1, seconds: 10.0 };
+        let run = ClosedLoop { shape: Shape::Knee, concurrency, seed: 1, seconds: 10.0, mutant: None };
         let measured = run.run((0.0, 1.0), |at, limit| limits.push((at.to_bits(), limit)));
         (limits, measured.throughput.to_bits(), measured.p50.to_bits())
     };

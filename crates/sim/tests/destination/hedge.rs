@@ -12,6 +12,8 @@ use inflight::{
 use inflight_sim::Rng;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::in_virtual_time;
+
 /// Records in a millisecond, and how long they come.
 const RATE: u64 = 10;
 const SECONDS: u64 = 10;
@@ -75,8 +77,7 @@ impl Case {
     }
 
     fn run(self) -> Seen {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime without threads").block_on(self.live())
+        in_virtual_time(self.live())
     }
 
     async fn live(self) -> Seen {

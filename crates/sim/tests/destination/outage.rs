@@ -68,6 +68,7 @@ fn storm(seed: u64, breaker: bool, outage: (u64, u64, Outage)) -> Seconds {
         until: 60_000,
         takes: Duration::from_millis(1),
         outage: (outage.0 * 1_000, outage.1 * 1_000, outage.2),
+        extras: false,
         mutant: None,
     };
     run.run().unwrap_or_else(|violation| panic!("seed {seed}: {violation:?}"))
