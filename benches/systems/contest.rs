@@ -94,6 +94,10 @@ impl Count {
         !self.window.is_over(self.length)
     }
 
+    pub(crate) const fn records(&self) -> u64 {
+        self.records
+    }
+
     pub(crate) fn sample(&self) -> Sample {
         self.window.close(self.records)
     }

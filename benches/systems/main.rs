@@ -16,6 +16,7 @@ mod measure;
 mod operator;
 mod postgres;
 mod redis;
+mod reuse;
 mod throughput;
 
 use std::process::ExitCode;

@@ -35,7 +35,8 @@ pub(crate) async fn by_hand(lookup: &impl Lookup, depth: usize, keys: Keys, wind
     count.sample()
 }
 
-struct Users<L>(L);
+/// A look-up as a function of an operator.
+pub(crate) struct Users<L>(pub(crate) L);
 
 impl<L: Lookup> BatchFunction<u64> for Users<L> {
     type Output = Option<Value>;
@@ -67,15 +68,15 @@ fn defaults(concurrency: Concurrency, batch: usize) -> Options<u64, Option<Value
         .deadline(Duration::from_secs(5))
 }
 
-/// The connector behind the operator.
+/// A function behind the operator; how many records came out of it, besides.
 pub(crate) async fn operator(
-    lookup: impl Lookup,
+    users: impl BatchFunction<u64, Output = Option<Value>, Error = Error>,
     concurrency: Concurrency,
     ordered: bool,
     keys: Keys,
     window: Duration,
-) -> Sample {
-    let (keys, users, options) = (stream::iter(keys), Users(lookup), defaults(concurrency, BATCH));
+) -> (Sample, u64) {
+    let (keys, options) = (stream::iter(keys), defaults(concurrency, BATCH));
     let mut answers = match ordered {
         true => keys.ordered_wait(users, options).left_stream(),
         false => keys.unordered_wait(users, options).right_stream(),
@@ -87,7 +88,7 @@ pub(crate) async fn operator(
             break;
         }
     }
-    count.sample()
+    (count.sample(), count.records())
 }
 
 /// The median latency in microseconds when there is a record in `apart`.

@@ -15,6 +15,7 @@ use crate::contest::{Contestant, Count, print_latency};
 use crate::keys::{Keys, Spread};
 use crate::measure::Sample;
 use crate::operator::{BATCH, DEPTH, Lookup, trickle};
+use crate::reuse;
 use crate::throughput::Match;
 
 const TABLE: &str = "inflight_bench_users";
@@ -27,6 +28,7 @@ pub(crate) fn print(runtime: &Runtime, effort: &Effort, server: &str) {
             throughput(runtime, effort, server, connections, spread);
         }
     }
+    reuse::print(runtime, effort, |runtime| runtime.block_on(lookup(server, 2)));
     print_latency(effort, |batch| {
         let (keys, users) = (Keys::new(Spread::Uniform, effort.rows), runtime.block_on(lookup(server, 2)));
         runtime.block_on(trickle(users, batch, keys, effort.apart, effort.window))

@@ -5,7 +5,7 @@ use tokio::runtime::Runtime;
 use crate::Effort;
 use crate::contest::{Contestant, compete, print};
 use crate::keys::{Keys, Spread};
-use crate::operator::{AUTO, DEPTH, FIXED, Lookup, by_hand, operator};
+use crate::operator::{AUTO, DEPTH, FIXED, Lookup, Users, by_hand, operator};
 
 /// Who is measured, on how many connections, with which keys.
 pub(crate) struct Match<'a> {
@@ -25,7 +25,7 @@ impl Match<'_> {
         let behind = |concurrency, ordered| {
             move |runtime: &Runtime, window| {
                 let users = connect(runtime);
-                runtime.block_on(operator(users, concurrency, ordered, keys(), window))
+                runtime.block_on(operator(Users(users), concurrency, ordered, keys(), window)).0
             }
         };
         let contestants = [
