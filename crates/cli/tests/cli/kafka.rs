@@ -224,6 +224,25 @@ fn replicas_of_a_group_miss_nothing_at_least_once() {
 }
 
 #[test]
+fn partitions_that_are_added_to_a_topic_are_read() {
+    let Some(broker) = Broker::shared() else { return };
+    let (from, to) = (broker.topic("grows", 1), broker.topic("grows-out", 1));
+    let workspace = replica(&broker, &from, &to, true);
+    let soon = r#"properties: { topic.metadata.refresh.interval.ms: "300", session"#;
+    workspace.write("p.yaml", workspace.read("p.yaml").replacen("properties: { session", soon, 1));
+    let replica = Running::start(&workspace, &["run", "p.yaml"]);
+    broker.fill(&from, (0..100).map(record));
+    wait_for("the first are there", || broker.numbers(&to).len() == 100);
+    broker.grow(&from, 3);
+    broker.fill(&from, (100..400).map(record));
+    wait_for("all are there", || broker.numbers(&to).len() >= 400);
+    replica.signal("TERM");
+    let ended = replica.end();
+    assert_eq!((ended.code, broker.numbers(&to)), (0, all_of(400)), "{ended:?}");
+    assert_eq!(broker.read_by(&format!("g-{from}"), &from, 3), 400);
+}
+
+#[test]
 fn a_broker_that_is_killed_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut broker) = Broker::own(folder.path()) else { return };

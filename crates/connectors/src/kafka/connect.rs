@@ -21,6 +21,9 @@ pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How soon after an outage a broker is found again, at the latest; the library's own default is ten seconds and more.
 const RECONNECTS_AFTER_MS: &str = "2000";
 
+/// How soon partitions are read that are added to a topic; the library's own default is five minutes.
+const NOTICES_PARTITIONS_AFTER_MS: &str = "30000";
+
 /// When it is first looked for reasons why they do not.
 const LISTENS_AFTER: Duration = Duration::from_millis(250);
 
@@ -80,6 +83,7 @@ pub(super) fn reader(server: &KafkaConfig, group: &str) -> Result<ClientConfig, 
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
         .set("queued.max.messages.kbytes", READ_AHEAD_KIB)
+        .set("topic.metadata.refresh.interval.ms", NOTICES_PARTITIONS_AFTER_MS)
         .set("allow.auto.create.topics", "false");
     for (name, value) in &server.properties {
         settings.set(name, value.reveal());

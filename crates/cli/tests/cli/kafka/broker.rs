@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -83,6 +83,15 @@ impl Broker {
         let created = runtime.block_on(admin.create_topics([&topic], &options)).unwrap();
         created[0].as_ref().unwrap();
         name
+    }
+
+    /// Adds partitions to a topic until it has so many.
+    pub(crate) fn grow(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.settings().create().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (more, options) = ([NewPartitions::new(topic, partitions)], AdminOptions::new());
+        let grown = runtime.block_on(admin.create_partitions(&more, &options)).unwrap();
+        grown[0].as_ref().unwrap();
     }
 
     /// Writes messages with a key and a header.
