@@ -5,10 +5,14 @@
 //! cargo bench -p inflight-bench --bench systems               # everything, some minutes
 //! cargo bench -p inflight-bench --bench systems -- --quick    # a smoke test: seconds, and figures that mean nothing
 //! cargo bench -p inflight-bench --bench systems -- postgres   # only this system
+//! cargo build --release -p inflight-cli --features kafka      # for the next one, which runs the program
+//! cargo bench -p inflight-bench --bench systems --features kafka -- kafka
 //! ```
 //! Method and results: `benches/README.md`.
 
 mod contest;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod keys;
 #[path = "../speed/measure.rs"]
 #[allow(dead_code, reason = "the other benches measure memory, too")]
@@ -43,8 +47,12 @@ const APART: Duration = Duration::from_micros(500);
 /// A system, where its server is told, and what measures it.
 type Section = (&'static str, &'static str, fn(&Runtime, &Effort, &str));
 
-const SECTIONS: [Section; 2] =
-    [("postgres", "INFLIGHT_TEST_POSTGRES", postgres::print), ("redis", "INFLIGHT_TEST_REDIS", redis::print)];
+const SECTIONS: &[Section] = &[
+    ("postgres", "INFLIGHT_TEST_POSTGRES", postgres::print),
+    ("redis", "INFLIGHT_TEST_REDIS", redis::print),
+    #[cfg(feature = "kafka")]
+    ("kafka", "INFLIGHT_TEST_KAFKA", kafka::print),
+];
 
 fn main() -> ExitCode {
     let mut effort = Effort { window: Duration::from_millis(1500), rounds: 5, rows: 1_000_000, apart: APART };
@@ -56,7 +64,7 @@ fn main() -> ExitCode {
             "--bench" => {}
             name if SECTIONS.iter().any(|(section, ..)| *section == name) => wanted.push(argument),
             unknown => {
-                let names = SECTIONS.map(|(name, ..)| format!(" {name}")).concat();
+                let names: String = SECTIONS.iter().map(|(name, ..)| format!(" {name}")).collect();
                 eprintln!("no section is called {unknown:?}; there are:{names}");
                 return ExitCode::from(2);
             }
@@ -64,7 +72,7 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     for (name, variable, print) in SECTIONS {
-        if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != name) {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
             continue;
         }
         match std::env::var(variable) {

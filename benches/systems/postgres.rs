@@ -18,7 +18,7 @@ use crate::operator::{BATCH, DEPTH, Lookup, trickle};
 use crate::reuse;
 use crate::throughput::Match;
 
-const TABLE: &str = "inflight_bench_users";
+pub(crate) const TABLE: &str = "inflight_bench_users";
 
 pub(crate) fn print(runtime: &Runtime, effort: &Effort, server: &str) {
     runtime.block_on(fill(server, effort.rows));
@@ -94,7 +94,7 @@ async fn connect(server: &str) -> Client {
     client
 }
 
-async fn fill(server: &str, rows: u64) {
+pub(crate) async fn fill(server: &str, rows: u64) {
     let fill = format!(
         "drop table if exists {TABLE};
          create table {TABLE} (id bigint primary key, name text not null, tier int not null);
