@@ -35,6 +35,40 @@ fn read_to_end(source: &mut NatsSource) -> Vec<u64> {
 }
 
 #[test]
+fn headers_go_from_a_source_to_a_sink() {
+    let Some(url) = shared() else { return };
+    let stream = Stream::new(&url, "headers");
+    let mut headers = async_nats::HeaderMap::new();
+    for (name, value) in [("Trace", "a-1"), ("Tenant", "x"), ("Nats-Msg-Id", "7")] {
+        headers.insert(name, value);
+    }
+    stream.wait(async {
+        let published = stream.context().publish_with_headers("headers.in", headers, "{\"n\":1}".into()).await;
+        published.unwrap().await.unwrap();
+    });
+    let source = NatsSourceConfig { metadata: Some("m".to_owned()), until: Some(Until::End), ..config(&stream) };
+    let mut read = Vec::new();
+    NatsSource::open(&source).unwrap().read_batch(1, &mut read).unwrap();
+    let about = read[0]["m"].clone();
+    assert_eq!(about["headers"], json!({ "Tenant": "x", "Trace": "a-1" }), "the server's own are not ours to hand on");
+    assert_eq!(json!([about["stream"], about["subject"], about["sequence"]]), json!(["headers", "headers.in", 1]));
+    assert!(about["timestamp"].as_i64() > Some(1_700_000_000_000), "{about}");
+    let sink =
+        NatsSinkConfig { headers: Some(".m.headers".parse().unwrap()), ..NatsSinkConfig::new(url, "headers.out") };
+    let mut sink = Box::new(NatsSink::open(&sink).unwrap());
+    sink.write_from(Origin { partition: "p", number: 1 }, &read[0]).unwrap();
+    sink.write(json!({ "n": 2 }).as_object().unwrap()).unwrap();
+    let error = sink.write(json!({ "m": { "headers": 7 } }).as_object().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("must be an object of texts") && error.place().record == Some(3), "{error}");
+    wait_until("they have arrived", || stream.count() == 3);
+    let out =
+        stream.wait(async { stream.context().get_stream("headers").await.unwrap().get_raw_message(2).await.unwrap() });
+    let header = |name: &str| out.headers.get(name).map(|value| value.as_str().to_owned());
+    assert_eq!((header("Trace").as_deref(), header("Tenant").as_deref()), (Some("a-1"), Some("x")));
+    assert!(header("Nats-Msg-Id").is_some_and(|id| id.ends_with("/p/1")));
+}
+
+#[test]
 fn a_stream_is_read_to_its_end_and_on_from_any_place() {
     let Some(url) = shared() else { return };
     let stream = Stream::new(&url, "positions");

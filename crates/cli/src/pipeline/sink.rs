@@ -94,7 +94,7 @@ impl Sink {
             Self::Postgres(config) => config.server.sslrootcert.iter_mut().collect(),
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.server.paths_mut().collect(),
-            Self::Nats(config) => config.server.ca.iter_mut().collect(),
+            Self::Nats(config) => config.server.paths_mut().collect(),
         }
     }
 

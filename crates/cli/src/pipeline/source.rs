@@ -156,7 +156,7 @@ impl Source {
             },
             #[cfg(feature = "kafka")]
             Self::Kafka(config) => config.server.paths_mut().collect(),
-            Self::Nats(config) => config.server.ca.iter_mut().collect(),
+            Self::Nats(config) => config.server.paths_mut().collect(),
         }
     }
 }

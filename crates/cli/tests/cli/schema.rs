@@ -39,8 +39,8 @@ fn every_key_is_there() {
                     method headers body answer missing keys answers max_answer_bytes memory max_rows \
                     single_flight cache entries ttl missing_ttl stale_for hedge delay rate_limit rate burst per_key \
                     breaker failures window min_calls open_for probes destination budget min kafka nats token ca stream subject consumer \
-                    start until on_malformed commit_every ack_wait max_ack_pending name";
-    const OF_KAFKA: &str = " brokers properties topic topics group metadata exactly_once tls cert mechanism";
+                    start until on_malformed commit_every ack_wait max_ack_pending name credentials nkey metadata";
+    const OF_KAFKA: &str = " brokers properties topic topics group exactly_once tls cert mechanism";
     let expected = format!("{expected}{}", if cfg!(feature = "kafka") { OF_KAFKA } else { "" });
     for key in expected.split_whitespace() {
         assert!(keys.iter().any(|known| *known == key), "{key} is missing");

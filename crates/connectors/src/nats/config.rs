@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Secret};
+use crate::{Error, ErrorKind, FieldPath, Secret};
 
 /// After how long an unacknowledged message is given to another reader, unless the configuration says otherwise: 30 s.
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -35,6 +35,12 @@ pub struct NatsConfig {
     /// A token, for servers that ask for one.
     #[serde(default)]
     pub token: Option<Secret>,
+    /// A credentials file (`.creds`), as `nsc` makes them: the user's JWT and the seed of the key that proves it.
+    #[serde(default)]
+    pub credentials: Option<PathBuf>,
+    /// The seed of a user's key (`SU...`), for servers that know users by their keys.
+    #[serde(default)]
+    pub nkey: Option<Secret>,
     /// A file of certificates (PEM) that the server's must be signed by. Default: those that the system trusts.
     #[serde(default)]
     pub ca: Option<PathBuf>,
@@ -73,6 +79,9 @@ pub struct NatsSourceConfig {
     /// What becomes of a message that is no JSON object. Default: `fail`.
     #[serde(default)]
     pub on_malformed: OnMalformed,
+    /// A field that every record gets, with the stream, subject, sequence, timestamp and headers of its message. Default: none.
+    #[serde(default)]
+    pub metadata: Option<String>,
     /// With a `consumer`: how often messages are acknowledged, once what came of them is written. Default: 1s.
     #[serde(default = "commit_every", with = "crate::duration")]
     #[schemars(with = "String")]
@@ -137,6 +146,9 @@ pub struct NatsSinkConfig {
     /// need different ones. Default: the name of the pipeline file and the subject.
     #[serde(default)]
     pub name: Option<String>,
+    /// The field, an object of texts, that becomes the headers. Default: no headers.
+    #[serde(default)]
+    pub headers: Option<FieldPath>,
 }
 
 const fn commit_every() -> Duration {
@@ -154,7 +166,12 @@ const fn max_ack_pending() -> u32 {
 impl NatsConfig {
     /// The servers at `url`.
     pub fn new(url: impl Into<Secret>) -> Self {
-        Self { url: url.into(), user: None, password: None, token: None, ca: None }
+        Self { url: url.into(), user: None, password: None, token: None, credentials: None, nkey: None, ca: None }
+    }
+
+    /// The paths in it.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.credentials.iter_mut().chain(&mut self.ca)
     }
 }
 
@@ -169,6 +186,7 @@ impl NatsSourceConfig {
             start: Start::default(),
             until: None,
             on_malformed: OnMalformed::default(),
+            metadata: None,
             commit_every: COMMIT_EVERY,
             ack_wait: ACK_WAIT,
             max_ack_pending: MAX_ACK_PENDING,
@@ -210,7 +228,7 @@ impl NatsSourceConfig {
 impl NatsSinkConfig {
     /// One subject, with what the ids of its messages begin with left to the default.
     pub fn new(url: impl Into<Secret>, subject: impl Into<String>) -> Self {
-        Self { server: NatsConfig::new(url), subject: subject.into(), name: None }
+        Self { server: NatsConfig::new(url), subject: subject.into(), name: None, headers: None }
     }
 
     /// Whether the configuration makes sense, as far as can be told without the server.

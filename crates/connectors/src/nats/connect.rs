@@ -1,5 +1,6 @@
 //! A connection to the servers, and what they say when they cannot help.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -49,6 +50,15 @@ impl Connection {
             Credentials::None => options,
             Credentials::Token(token) => options.token(token),
             Credentials::User(user, password) => options.user_and_password(user, password),
+            Credentials::Key(seed) => options.nkey(seed),
+            Credentials::File(file) => {
+                let text = fs::read_to_string(&file).map_err(|error| Error::io("cannot read the credentials", error));
+                // The driver's own words may have something of it.
+                let problem = "this is no credentials file; it has a JWT and a seed between lines of dashes";
+                let refused = |_| Error::new(ErrorKind::Config, problem);
+                let known = text.and_then(|text| options.credentials(&text).map_err(refused));
+                known.map_err(|error| error.in_file(&file))?
+            }
         };
         if let Some(ca) = &config.ca {
             options = options.add_root_certificates(ca.clone());
@@ -56,7 +66,7 @@ impl Connection {
         let client = runtime.block_on(options.connect(addresses)).map_err(|error| {
             let (kind, advice) = match error.kind() {
                 ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                    (ErrorKind::Permission, "check the user and the password, or the token")
+                    (ErrorKind::Permission, "check who asks: the user and the password, the token, or the key")
                 }
                 ConnectErrorKind::Tls => (ErrorKind::Permission, "check `tls://` and `ca`"),
                 ConnectErrorKind::ServerParse | ConnectErrorKind::Dns => (ErrorKind::Config, "check the `url`"),
@@ -154,10 +164,19 @@ enum Credentials {
     None,
     Token(String),
     User(String, String),
+    /// Its seed.
+    Key(String),
+    File(PathBuf),
 }
 
 /// Who asks: what the keys say, else what the first address that says so does.
 fn credentials(config: &NatsConfig, addresses: &[ServerAddr]) -> Credentials {
+    if let Some(file) = &config.credentials {
+        return Credentials::File(file.clone());
+    }
+    if let Some(seed) = &config.nkey {
+        return Credentials::Key(seed.reveal().trim().to_owned());
+    }
     if let Some(token) = &config.token {
         return Credentials::Token(token.reveal().to_owned());
     }
@@ -254,6 +273,8 @@ mod tests {
             Credentials::None => "nobody".to_owned(),
             Credentials::Token(token) => token,
             Credentials::User(user, password) => format!("{user} {password}"),
+            Credentials::Key(seed) => seed,
+            Credentials::File(file) => file.display().to_string(),
         };
         assert_eq!(of(&NatsConfig::new("nats://a")), "nobody");
         assert_eq!(of(&NatsConfig::new("nats://t0k%40en@a")), "t0k@en");
@@ -261,7 +282,11 @@ mod tests {
         let keys =
             NatsConfig { user: Some("you".to_owned()), password: Some("x".into()), ..NatsConfig::new("nats://t@a") };
         assert_eq!(of(&keys), "you x");
-        assert_eq!(of(&NatsConfig { token: Some("y".into()), ..keys }), "y");
+        let token = NatsConfig { token: Some("y".into()), ..keys };
+        assert_eq!(of(&token), "y");
+        let key = NatsConfig { nkey: Some("SU1\n".into()), ..token };
+        assert_eq!(of(&key), "SU1");
+        assert_eq!(of(&NatsConfig { credentials: Some("a.creds".into()), ..key }), "a.creds");
     }
 
     #[test]

@@ -27,6 +27,8 @@ const TELLS_WITHIN: Duration = Duration::from_secs(1);
 pub struct NatsConsumer {
     pull: Pull,
     stream: String,
+    /// The field of the records that tells of their messages.
+    metadata: Option<String>,
     held: Arc<Held>,
     /// Messages that came to this reader.
     count: u64,
@@ -78,6 +80,7 @@ impl NatsConsumer {
         let consumer = Self {
             pull: Pull::new(connection, config, 0),
             stream: config.stream.clone(),
+            metadata: config.metadata.clone(),
             held,
             count: 0,
             until: config.until,
@@ -118,7 +121,13 @@ impl NatsConsumer {
             match self.pull.next(wait).await? {
                 Pulled::Message(mut message) => {
                     self.count += 1;
-                    let content = record(self.pull.connection.name(), &self.stream, self.pull.after, &message);
+                    let content = record(
+                        self.pull.connection.name(),
+                        &self.stream,
+                        self.pull.after,
+                        &message,
+                        self.metadata.as_deref(),
+                    );
                     if let Some(reply) = message.message.reply.take() {
                         self.held.lock().push_back((self.count, reply));
                     }

@@ -7,6 +7,7 @@
 //! Both pull, one request for a batch after the other, and each of them ends by itself: a request that does not is taken
 //! for lost with the connection or the server that knew of it, and the consumer is looked up or made anew.
 
+mod about;
 mod config;
 mod connect;
 mod consumer;

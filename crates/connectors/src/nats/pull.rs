@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::about::about;
 use super::connect::{Connection, Patience, jetstream_error, words};
 use super::{NatsSourceConfig, Start};
 use crate::{Error, ErrorKind, Malformed, Record};
@@ -199,9 +200,21 @@ impl Pull {
     }
 }
 
-/// The record in a message.
-pub(super) fn record(server: &Path, stream: &str, sequence: u64, message: &Message) -> Result<Record, Malformed> {
-    serde_json::from_slice(&message.payload).map_err(|error| {
+/// The record in a message. With `metadata`, that field of it tells of the message.
+pub(super) fn record(
+    server: &Path,
+    stream: &str,
+    sequence: u64,
+    message: &Message,
+    metadata: Option<&str>,
+) -> Result<Record, Malformed> {
+    let read = serde_json::from_slice::<Record>(&message.payload).map(|mut record| {
+        if let Some(field) = metadata {
+            record.insert(field.to_owned(), Value::Object(about(stream, message)));
+        }
+        record
+    });
+    read.map_err(|error| {
         let subject = &message.subject;
         let message_at = format!("stream {stream}, message {sequence} ({subject}): it is no JSON object: {error}");
         let mut original = Record::new();

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 
+use super::about::named;
 use super::connect::{Connection, Patience, jetstream_error, words};
 use super::{NatsSinkConfig, PUBLISHES_AHEAD};
-use crate::{Error, ErrorKind, Origin, Record, Sink};
+use crate::{Error, ErrorKind, FieldPath, Origin, Record, Sink};
 
 /// Bytes on their way to the server, at most, whatever their number: 8 MiB.
 const BYTES_AHEAD: usize = 8 << 20;
@@ -26,6 +28,7 @@ pub struct NatsSink {
     connection: Arc<Connection>,
     subject: String,
     name: String,
+    headers: Option<FieldPath>,
     /// What no other sink has: for the ids of records without an origin.
     own: String,
     ahead: VecDeque<Ahead>,
@@ -45,6 +48,7 @@ struct Outgoing {
     record: u64,
     id: String,
     payload: Vec<u8>,
+    headers: Option<HeaderMap>,
 }
 
 impl NatsSink {
@@ -63,6 +67,7 @@ impl NatsSink {
             connection,
             subject: config.subject.clone(),
             name: config.name.clone().unwrap_or_else(|| config.subject.clone()),
+            headers: config.headers.clone(),
             ahead: VecDeque::new(),
             bytes: 0,
             records: 0,
@@ -95,7 +100,9 @@ impl NatsSink {
         let payload = serde_json::to_vec(record).map_err(|error| {
             Error::new(ErrorKind::Malformed, format!("the record cannot be written as JSON: {error}")).in_record(number)
         })?;
-        let message = Outgoing { record: number, id, payload };
+        let headers = self.headers.as_ref().and_then(|headers| headers.find(record));
+        let headers = named(headers).map_err(|error| error.in_record(number))?;
+        let message = Outgoing { record: number, id, payload, headers };
         let connection = Arc::clone(&self.connection);
         connection.wait(async {
             self.bytes += message.payload.len();
@@ -110,7 +117,11 @@ impl NatsSink {
     }
 
     async fn send(&self, message: &Outgoing) -> Result<PublishAckFuture, PublishError> {
-        let publish = PublishMessage::build().payload(message.payload.clone().into()).message_id(&message.id);
+        let mut publish = PublishMessage::build().payload(message.payload.clone().into());
+        if let Some(headers) = &message.headers {
+            publish = publish.headers(headers.clone());
+        }
+        let publish = publish.message_id(&message.id);
         self.connection.context.send_publish(self.subject.clone(), publish).await
     }
 

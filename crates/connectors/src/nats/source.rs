@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct NatsSource {
     pull: Pull,
     stream: String,
+    /// The field of the records that tells of their messages.
+    metadata: Option<String>,
     /// Messages delivered, those before where it was opened included.
     records: u64,
     /// Messages that are done besides.
@@ -89,6 +91,7 @@ impl NatsSource {
         Ok(Self {
             pull: Pull::new(std::sync::Arc::clone(&connection), config, after),
             stream: config.stream.clone(),
+            metadata: config.metadata.clone(),
             records: position.map_or(0, |position| position.record),
             skip: position.map_or(0, |position| position.skip),
             partition: 0,
@@ -137,7 +140,10 @@ impl NatsSource {
             self.skip -= 1;
             return None;
         }
-        Some(Read { after, content: record(self.pull.connection.name(), &self.stream, after, message) })
+        Some(Read {
+            after,
+            content: record(self.pull.connection.name(), &self.stream, after, message, self.metadata.as_deref()),
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Real NATS servers: the one that the test command provides, and those that a test starts and kills by itself.
 
+#![allow(dead_code)] // no test file needs all of it
+
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,9 +36,15 @@ pub(crate) struct Own {
 
 impl Own {
     pub(crate) fn start() -> Option<Self> {
+        Self::configured("")
+    }
+
+    /// With these lines in its configuration.
+    pub(crate) fn configured(lines: &str) -> Option<Self> {
         let program = variable("INFLIGHT_TEST_NATS_PROGRAM")?;
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let mut own = Self { program, folder: tempfile::tempdir().unwrap(), port, process: None };
+        std::fs::write(own.folder.path().join("nats.conf"), lines).unwrap();
         own.start_again();
         Some(own)
     }
@@ -55,6 +63,7 @@ impl Own {
     pub(crate) fn start_again(&mut self) {
         let mut server = Command::new(&self.program);
         server.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"]).arg(self.folder.path());
+        server.arg("--config").arg(self.folder.path().join("nats.conf"));
         self.process = Some(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         wait_until("the server answers", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
