@@ -140,7 +140,7 @@ impl Bridge<'_> {
 
     /// Sends so many records at a fixed rate, each with the moment at which it is sent once the program has had time to start.
     fn send(&self, topic: &str, count: u64, keys: u64, warm_after: Duration) {
-        let producer: BaseProducer = self.settings().set("linger.ms", "0").create().expect("a client can be made");
+        let producer: BaseProducer = self.settings().create().expect("a client can be made");
         let start = Instant::now();
         for (n, id) in (0..count).zip(Keys::new(Spread::Uniform, keys)) {
             let due = start + Duration::from_secs(1) * n as u32 / RATE as u32;
