@@ -8,6 +8,7 @@
 //! Method and results: `benches/README.md`.
 
 mod calls;
+mod core_destination;
 mod core_queue;
 mod event_time;
 mod grid;

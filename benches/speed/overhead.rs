@@ -5,9 +5,9 @@ use std::future::Future;
 use inflight::{Concurrency, Destination, DestinationOptions, Order};
 
 use crate::calls::{Answer, ready, yields_once};
-use crate::core_queue;
 use crate::grid::{Effort, Grid};
 use crate::subjects::{Futures, Place, futures, operator, options, sized};
+use crate::{core_destination, core_queue};
 
 pub(crate) fn print(effort: &Effort) {
     for threads in [1, 2] {
@@ -53,6 +53,12 @@ where
     for order in [Order::Unordered, Order::Ordered] {
         let row = format!("... its queue alone, {order:?}, deadline");
         grid.add(&row, column, sized(effort.work, move |records| core_queue::rounds(order, 64, records)));
+    }
+    for (name, concurrency) in
+        [("fixed", Concurrency::Fixed(capacity)), ("`auto`", Concurrency::Auto { min: 1, max: capacity })]
+    {
+        let row = format!("... a destination alone, {name}");
+        grid.add(&row, column, sized(effort.work, move |records| core_destination::rounds(concurrency, 64, records)));
     }
     for how in [Futures::Plain, Futures::Timeout, Futures::Spawned] {
         for ordered in [false, true] {

@@ -27,6 +27,7 @@ mod redis;
 mod replay;
 mod running;
 mod schema;
+mod service;
 mod setup;
 mod signals;
 mod sinks;

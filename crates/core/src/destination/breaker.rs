@@ -178,9 +178,12 @@ impl Breaker {
                     *failures -= 1;
                 }
                 window.push_back(ended);
-                *failures += usize::from(ended == Ended::Failed);
+                if ended != Ended::Failed {
+                    return;
+                }
+                *failures += 1;
                 let failing = *failures as f64 >= self.options.failure_rate * window.len() as f64;
-                if ended == Ended::Failed && failing && window.len() >= self.options.min_calls {
+                if failing && window.len() >= self.options.min_calls {
                     self.open(now);
                 }
             }
