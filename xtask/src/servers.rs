@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::debian::install;
 
 mod kafka;
+mod mysql;
 mod nats;
 mod postgres;
 mod redis;
@@ -24,8 +25,9 @@ struct Server {
     start: fn(&Ground) -> Result<Running, String>,
 }
 
-const SERVERS: [Server; 4] = [
+const SERVERS: [Server; 5] = [
     Server { name: "PostgreSQL", variable: "INFLIGHT_TEST_POSTGRES", start: postgres::start },
+    Server { name: "MySQL", variable: "INFLIGHT_TEST_MYSQL", start: mysql::start },
     Server { name: "Redis", variable: "INFLIGHT_TEST_REDIS", start: redis::start },
     Server { name: "NATS", variable: "INFLIGHT_TEST_NATS", start: nats::start },
     Server { name: "Kafka", variable: "INFLIGHT_TEST_KAFKA", start: kafka::start },
@@ -105,8 +107,11 @@ impl Servers {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // By signal, so that it ends its own children; what does not listen is killed.
-        let _ = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status();
+        // By signals, so that it ends its own children: PostgreSQL ends at once by the first, MariaDB listens to the second alone.
+        // What does not listen is killed.
+        for signal in ["-INT", "-TERM"] {
+            let _ = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        }
         if !wait_until(STOPS_WITHIN, || !matches!(self.process.try_wait(), Ok(None))) {
             let _ = self.process.kill();
             let _ = self.process.wait();
@@ -230,6 +235,21 @@ fn wait_until(time: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 fn network_tools() -> Result<(), String> {
     let is_there = || Command::new("ip").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     if is_there() { Ok(()) } else { install("iproute2") }
+}
+
+/// A certificate for `localhost` and its key, made with openssl where there is one.
+fn certificate(ground: &Ground, folder: &Path, server: &str) -> Option<(PathBuf, PathBuf)> {
+    let (path, key) = (folder.join("server.crt"), folder.join("server.key"));
+    let mut openssl = ground.command("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+    openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
+    match ground.call(openssl.arg("-keyout").arg(&key).arg("-out").arg(&path)) {
+        Ok(()) => Some((path, key)),
+        Err(why) => {
+            eprintln!("!!! {server} without TLS, whose test is SKIPPED: {why}");
+            None
+        }
+    }
 }
 
 fn shown(path: &Path) -> String {

@@ -6,7 +6,7 @@
 mod checkpoint;
 mod cluster;
 mod ends;
-#[cfg(not(feature = "kafka"))]
+#[cfg(not(all(feature = "kafka", feature = "mysql")))]
 mod not_built_in;
 mod policies;
 mod sections;

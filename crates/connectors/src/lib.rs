@@ -25,6 +25,7 @@
 //! | HTTP services that answer with JSON | | | `http::HttpLookup` | `http` |
 //! | rows in memory, from a file or a pipeline | | | [`memory::MemoryLookup`] | always on |
 //! | Kafka | `kafka::KafkaSource` | `kafka::KafkaSink` | | `kafka` |
+//! | MySQL, MariaDB | | | `mysql::MysqlLookup` | `mysql` |
 //! | PostgreSQL | | `postgres::PostgresSink` | `postgres::PostgresLookup` | `postgres` |
 //! | Redis, single or cluster | | | `redis::RedisLookup` | `redis` |
 //! | SQLite | | `sqlite::SqliteSink`; `sqlite::load`, from CSV files | `sqlite::SqliteLookup` | `sqlite`, on by default |
@@ -55,34 +56,48 @@
 #![forbid(unsafe_code)]
 
 mod blank;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod digits;
 pub mod duration;
 mod error;
 pub mod file;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod halves;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
+mod key_text;
 pub mod memory;
 mod message;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod parameters;
 mod partial;
 mod path;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
 mod renewed;
 mod secret;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod select;
 mod sink;
 mod source;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod sslmode;
 mod suggestion;
 #[cfg(any(feature = "http", feature = "redis"))]
 mod template;
-#[cfg(any(feature = "http", feature = "redis"))]
+#[cfg(any(feature = "http", feature = "mysql", feature = "redis"))]
 mod tls;
 
 pub use error::{Error, ErrorKind, Place};

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -145,6 +147,20 @@ where
         connection(down).pass_by(|| connect(down));
     }
     chosen.ok_or_else(|| Error::new(ErrorKind::Config, "there is no connection"))
+}
+
+/// What is done about a connection, given up when it takes longer: a server that hangs accepts connections, and closes none.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) async fn in_time<T>(
+    limit: Duration,
+    what: &str,
+    doing: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let hangs = |_| {
+        let message = format!("{what}: there is no answer within {limit:?}; check that the server is well");
+        Error::new(ErrorKind::Unavailable, message)
+    };
+    tokio::time::timeout(limit, doing).await.map_err(hangs)?
 }
 
 pub(crate) struct UnderWay<'a>(&'a AtomicUsize);

@@ -28,6 +28,17 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     text
 }
 
+/// The error for a name that is not among those there are.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) fn unknown(what: &str, name: &str, there: &[String]) -> crate::Error {
+    let hint = did_you_mean(name, there.iter().map(String::as_str));
+    let there = match there {
+        [] => "there are none".to_owned(),
+        there => format!("there are {}", list(there.iter().map(String::as_str))),
+    };
+    crate::Error::new(crate::ErrorKind::Config, format!("there is no {what} \"{name}\"{hint}; {there}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::key_text::key_text;
 use crate::suggestion::{did_you_mean, list};
 use crate::{Error, ErrorKind, Key};
 
@@ -65,8 +66,8 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => filled += text,
-                Piece::Column(index) => match part(key.get(*index).unwrap_or(&Value::Null))? {
-                    Some(part) => filled += &encode(&part),
+                Piece::Column(index) => match key_text(key.get(*index).unwrap_or(&Value::Null))? {
+                    Some(text) => filled += &encode(&text),
                     None => return Ok(None),
                 },
             }
@@ -79,19 +80,6 @@ impl Template {
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Template").finish_non_exhaustive()
-    }
-}
-
-/// The value of a key column as a text; none for null.
-pub(crate) fn part(value: &Value) -> Result<Option<Cow<'_, str>>, Error> {
-    match value {
-        Value::String(text) => Ok(Some(Cow::Borrowed(text))),
-        Value::Number(_) | Value::Bool(_) => Ok(Some(Cow::Owned(value.to_string()))),
-        Value::Null => Ok(None),
-        Value::Array(_) | Value::Object(_) => {
-            let message = "a list or an object cannot be a key; take one of its fields";
-            Err(Error::new(ErrorKind::Malformed, message))
-        }
     }
 }
 

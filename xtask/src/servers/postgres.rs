@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Ground, Running, STARTS_WITHIN, free_port, install, shown, wait_until};
+use super::{Ground, Running, STARTS_WITHIN, certificate, free_port, install, shown, wait_until};
 
 const PASSWORD: &str = "of-the-test-server";
 
@@ -25,7 +25,7 @@ pub(super) fn start(ground: &Ground) -> Result<Running, String> {
     initdb.args(["--username=inflight", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
     ground.call(initdb.arg("--pwfile").arg(password).arg("--pgdata").arg(&data))?;
 
-    let certificate = certificate(ground, &data);
+    let certificate = certificate(ground, &data, "PostgreSQL");
     let port = free_port()?;
     // It need not outlive the machine: no fsync.
     let mut settings = format!("listen_addresses=127.0.0.1 port={port} unix_socket_directories= fsync=off ");
@@ -44,7 +44,7 @@ pub(super) fn start(ground: &Ground) -> Result<Running, String> {
         process,
         folder: ground.folder.clone(),
         address: format!("postgres://inflight:{PASSWORD}@127.0.0.1:{port}/postgres"),
-        facts: certificate.map(|path| (CERTIFICATE, path)).into_iter().collect(),
+        facts: certificate.map(|(path, _)| (CERTIFICATE, shown(&path))).into_iter().collect(),
     };
 
     let answers = || {
@@ -80,20 +80,4 @@ fn install_debian(ground: &Ground) -> Result<(), String> {
     let text = fs::read_to_string(settings).unwrap_or_default() + "\ncreate_main_cluster = false\n";
     fs::write(settings, text).map_err(|error| format!("{}: {error}", shown(settings)))?;
     install("postgresql")
-}
-
-/// A certificate for `localhost`, made with openssl where there is one.
-fn certificate(ground: &Ground, data: &Path) -> Option<String> {
-    let path = data.join("server.crt");
-    let mut openssl = ground.command("openssl");
-    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
-    openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
-    openssl.arg("-keyout").arg(data.join("server.key")).arg("-out").arg(&path);
-    match ground.call(&mut openssl) {
-        Ok(()) => Some(shown(&path)),
-        Err(why) => {
-            eprintln!("!!! PostgreSQL without TLS, whose test is SKIPPED: {why}");
-            None
-        }
-    }
 }

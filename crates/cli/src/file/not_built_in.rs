@@ -5,24 +5,32 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 
-/// What would stand under `kafka`.
-#[derive(Clone, Debug)]
-pub enum NoKafka {}
+macro_rules! not_built_in {
+    ($never:ident, $name:literal, $feature:literal) => {
+        #[doc = concat!("What would stand under `", $feature, "`.")]
+        #[derive(Clone, Debug)]
+        pub enum $never {}
 
-impl<'de> Deserialize<'de> for NoKafka {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(D::Error::custom(
-            "this program was built without Kafka; install it with: cargo install inflight-cli --features kafka",
-        ))
-    }
+        impl<'de> Deserialize<'de> for $never {
+            fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                let install = concat!("install it with: cargo install inflight-cli --features ", $feature);
+                Err(D::Error::custom(format!("this program was built without {}; {install}", $name)))
+            }
+        }
+
+        impl JsonSchema for $never {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($never).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "not": {}, "description": concat!("This program was built without ", $name, ".") })
+            }
+        }
+    };
 }
 
-impl JsonSchema for NoKafka {
-    fn schema_name() -> Cow<'static, str> {
-        "NoKafka".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "not": {}, "description": "This program was built without Kafka." })
-    }
-}
+#[cfg(not(feature = "kafka"))]
+not_built_in!(NoKafka, "Kafka", "kafka");
+#[cfg(not(feature = "mysql"))]
+not_built_in!(NoMysql, "MySQL", "mysql");

@@ -3,18 +3,22 @@
 use inflight_connectors::FieldPath;
 use inflight_connectors::http::HttpLookupConfig;
 use inflight_connectors::memory::MemoryLookupConfig;
+#[cfg(feature = "mysql")]
+use inflight_connectors::mysql::MysqlLookupConfig;
 use inflight_connectors::postgres::PostgresLookupConfig;
 use inflight_connectors::redis::RedisLookupConfig;
 use inflight_connectors::sqlite::SqliteLookupConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(not(feature = "mysql"))]
+use super::not_built_in::NoMysql as MysqlLookupConfig;
 use super::policies::{Breaker, Cache, CallLimit, CallRange, Hedge, RateLimit, Switch};
 use crate::entries::Entries;
 use crate::number_or::NumberOr;
 use crate::units::{Count, Percent, Period, PeriodRange, Rate, RetryCount};
 
-/// One look-up for each record. It asks one system: `sqlite`, `postgres`, `redis`, `http` or `memory`.
+/// One look-up for each record. It asks one system: `sqlite`, `postgres`, `mysql`, `redis`, `http` or `memory`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
@@ -22,6 +26,8 @@ pub struct Step {
     pub sqlite: Option<SqliteLookupConfig>,
     /// Look up rows of a table in a PostgreSQL database.
     pub postgres: Option<PostgresLookupConfig>,
+    /// Look up rows of a table in a MySQL or MariaDB database.
+    pub mysql: Option<MysqlLookupConfig>,
     /// Look up strings or hashes in Redis by names made of the key.
     pub redis: Option<RedisLookupConfig>,
     /// Ask a service over HTTP that answers with JSON.

@@ -127,6 +127,8 @@ fn address(step: &Step) -> String {
                 None => format!("{:?}:{:?}/{:?}", server.host, server.port, server.dbname),
             }
         }
+        #[cfg(feature = "mysql")]
+        Lookup::Mysql(config) => without_credentials(config.server.url.reveal()).to_owned(),
         Lookup::Redis(config) => without_credentials(config.url.reveal()).to_owned(),
         // Whatever is asked there, it is one server.
         Lookup::Http(config) => {

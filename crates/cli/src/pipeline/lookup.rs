@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use inflight_connectors::Error;
 use inflight_connectors::http::{HttpLookup, HttpLookupConfig};
 use inflight_connectors::memory::{MemoryLookup, MemoryLookupConfig};
+#[cfg(feature = "mysql")]
+use inflight_connectors::mysql::{MysqlLookup, MysqlLookupConfig};
 use inflight_connectors::postgres::{PostgresLookup, PostgresLookupConfig};
 use inflight_connectors::redis::{RedisLookup, RedisLookupConfig};
 use inflight_connectors::sqlite::{SqliteLookup, SqliteLookupConfig};
@@ -20,6 +22,9 @@ pub enum Lookup {
     Sqlite(SqliteLookupConfig),
     /// A table of a PostgreSQL database.
     Postgres(Box<PostgresLookupConfig>),
+    /// A table of a MySQL or MariaDB database.
+    #[cfg(feature = "mysql")]
+    Mysql(Box<MysqlLookupConfig>),
     /// Strings or hashes of a Redis server or cluster.
     Redis(Box<RedisLookupConfig>),
     /// A service over HTTP.
@@ -30,7 +35,7 @@ pub enum Lookup {
 
 impl Lookup {
     /// Their keys in the pipeline file.
-    pub const SYSTEMS: [&str; 5] = ["sqlite", "postgres", "redis", "http", "memory"];
+    pub const SYSTEMS: [&str; 6] = ["sqlite", "postgres", "mysql", "redis", "http", "memory"];
 
     /// Those that a step names.
     pub(super) fn named(typed: &Typed) -> Vec<Self> {
@@ -38,6 +43,8 @@ impl Lookup {
         let all = [
             sqlite.clone().map(Self::Sqlite),
             postgres.clone().map(|config| Self::Postgres(Box::new(config))),
+            #[cfg(feature = "mysql")]
+            typed.mysql.clone().map(|config| Self::Mysql(Box::new(config))),
             redis.clone().map(|config| Self::Redis(Box::new(config))),
             http.clone().map(|config| Self::Http(Box::new(config))),
             memory.clone().map(|config| Self::Memory(Box::new(config))),
@@ -50,6 +57,8 @@ impl Lookup {
         match self {
             Self::Sqlite(_) => "sqlite",
             Self::Postgres(_) => "postgres",
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => "mysql",
             Self::Redis(_) => "redis",
             Self::Http(_) => "http",
             Self::Memory(_) => "memory",
@@ -64,6 +73,8 @@ impl Lookup {
         match self {
             Self::Sqlite(config) => config.check(),
             Self::Postgres(config) => config.check(),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(config) => config.check(),
             Self::Redis(config) => config.check(),
             Self::Http(config) => config.check(),
             Self::Memory(config) => config.check(),
@@ -78,6 +89,8 @@ impl Lookup {
         match self {
             Self::Sqlite(config) => SqliteLookup::open(config, key).map(drop),
             Self::Postgres(config) => PostgresLookup::check_connect(config, key).await,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(config) => MysqlLookup::check_connect(config, key).await,
             Self::Redis(config) => RedisLookup::check_connect(config, key).await,
             Self::Http(config) => HttpLookup::check_connect(config, key).await,
             Self::Memory(config) => MemoryLookup::open(config, key).map(drop),
@@ -89,6 +102,8 @@ impl Lookup {
         let columns = match self {
             Self::Sqlite(config) => &config.columns,
             Self::Postgres(config) => &config.columns,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(config) => &config.columns,
             Self::Redis(config) => &config.fields,
             Self::Memory(config) => &config.columns,
             Self::Http(_) => &None,
@@ -115,6 +130,8 @@ impl Lookup {
         match self {
             Self::Http(config) if config.batch.is_none() => Some(1),
             Self::Http(config) => config.batch.as_ref().and_then(|batch| batch.keys),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(config) if config.query.is_some() => Some(1),
             _ => None,
         }
     }
@@ -124,6 +141,8 @@ impl Lookup {
         match self {
             Self::Sqlite(config) => vec![&mut config.database],
             Self::Postgres(config) => config.server.sslrootcert.iter_mut().collect(),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(config) => config.server.sslrootcert.iter_mut().collect(),
             Self::Redis(config) => config.ca_file.iter_mut().collect(),
             Self::Http(config) => config.ca_file.iter_mut().collect(),
             Self::Memory(config) => config.file.iter_mut().map(|file| &mut file.path).collect(),
@@ -138,6 +157,8 @@ impl Lookup {
         Ok(match self.clone() {
             Self::Sqlite(config) => serde_json::to_value(config)?,
             Self::Postgres(config) => serde_json::to_value(config)?,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(config) => serde_json::to_value(config)?,
             Self::Redis(mut config) => {
                 config.value = Some(config.value());
                 serde_json::to_value(config)?

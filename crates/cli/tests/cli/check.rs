@@ -87,7 +87,7 @@ error: `mysql` is not supported yet
   |           ^^^^^ known here: file, stdin, kafka, nats
 "
     );
-    for key in ["mysql: { url: x }", "grpc: {}"] {
+    for key in ["parquet: { url: x }", "grpc: {}"] {
         let name = key.split(':').next().unwrap();
         assert!(key_error(key).starts_with(&format!("`{name}` is not supported yet")), "{key}");
     }

@@ -6,6 +6,7 @@ mod flow;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod mysql;
 mod nats;
 mod pace;
 mod place;

@@ -18,6 +18,7 @@ mod kafka;
 mod layers;
 mod memory;
 mod mutations;
+mod mysql;
 mod nats;
 mod orders;
 mod policies;

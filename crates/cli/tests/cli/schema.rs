@@ -35,7 +35,7 @@ fn every_key_is_there() {
                     timeout deadline retries max backoff on batch size linger on_missing on_error default checkpoint dir \
                     paths every keep replay workers cluster hosts process connect_within silent_after \
                     create postgres url host port user password dbname sslmode sslrootcert rows connections \
-                    statement_timeout redis ca_file cluster nodes get hash fields value http \
+                    statement_timeout mysql redis ca_file cluster nodes get hash fields value http \
                     method headers body answer missing keys answers max_answer_bytes memory max_rows \
                     single_flight cache entries ttl missing_ttl stale_for hedge delay rate_limit rate burst per_key \
                     breaker failures window min_calls open_for probes destination budget min kafka nats token ca stream subject consumer \

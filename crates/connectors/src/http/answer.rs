@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::connect::Response;
 use super::error::refused;
 use super::{HttpBatch, HttpLookupConfig};
-use crate::template::part;
+use crate::key_text::key_text;
 use crate::{Answer, Error, ErrorKind, FieldPath};
 
 /// How answers are read.
@@ -71,7 +71,7 @@ impl Reading {
             let record = item.as_object()?;
             let path = self.batch.as_ref().and_then(|batch| batch.key.get(column));
             let value = path.map_or_else(|| record.get(column), |path| path.find(record))?;
-            part(value).ok().flatten().map(|text| text.into_owned())
+            key_text(value).ok().flatten().map(|text| text.into_owned())
         };
         let key = |column| {
             value(column).ok_or_else(|| {

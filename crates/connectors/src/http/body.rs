@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::template::{Template, part};
+use crate::key_text::key_text;
+use crate::template::Template;
 use crate::{Error, ErrorKind, Key};
 
 /// What stands for all keys as objects, in a request for many.
@@ -99,7 +100,7 @@ impl Body {
 
 /// The values of a key as texts, which is how keys are compared; none when there is a null among them.
 pub(super) fn texts(key: &Key) -> Result<Option<Vec<String>>, Error> {
-    key.iter().map(|value| Ok(part(value)?.map(Cow::into_owned))).collect()
+    key.iter().map(|value| Ok(key_text(value)?.map(Cow::into_owned))).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::body::Body;
 use super::config::header;
 use super::{HttpLookupConfig, HttpMethod};
-use crate::template::{Template, all_used, part};
+use crate::key_text::key_text;
+use crate::template::{Template, all_used};
 use crate::{Error, ErrorKind, Key};
 
 /// What is sent, but for the key.
@@ -56,7 +57,7 @@ impl Question {
     /// For one key; none when a value in it is null.
     pub(super) fn of_one(&self, key: &Key) -> Result<Option<Request>, Error> {
         for value in key {
-            if part(value)?.is_none() {
+            if key_text(value)?.is_none() {
                 return Ok(None);
             }
         }
@@ -104,7 +105,7 @@ impl Question {
 
 /// The value as it may stand anywhere in a URL: all but letters, digits and `-_.~` is encoded.
 fn encoded(value: &Value) -> Result<Value, Error> {
-    let text = part(value)?.unwrap_or_default();
+    let text = key_text(value)?.unwrap_or_default();
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

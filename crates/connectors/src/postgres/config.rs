@@ -1,24 +1,17 @@
 //! What a user writes about PostgreSQL in a pipeline.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::select::{Rows, Select, has_duplicates};
+use crate::sslmode::SslMode;
 use crate::{Error, ErrorKind, Secret};
 
 /// Connections of a look-up unless the configuration says otherwise.
 pub const CONNECTIONS: usize = 2;
-
-/// The most connections of a look-up that are accepted.
-pub const MAX_CONNECTIONS: usize = 64;
-
-/// Rows for one key, with [`Rows::All`]; more are an error of that key.
-pub const ROWS_MAX: usize = 10_000;
-
-const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the server is, and as whom to ask it: a `url`, or its parts.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -47,20 +40,6 @@ pub struct PostgresConfig {
     /// A file of certificates (PEM) that the server's must be signed by, for `verify-full`.
     #[serde(default)]
     pub sslrootcert: Option<PathBuf>,
-}
-
-/// Whether a connection is encrypted, and whether the server must prove who it is; the words are those of PostgreSQL.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SslMode {
-    /// Never encrypted.
-    Disable,
-    /// Encrypted if the server can do it; its certificate is not checked.
-    Prefer,
-    /// Encrypted; the certificate is not checked, so somebody in between can pretend to be the server.
-    Require,
-    /// Encrypted, with a certificate of that host signed by one of `sslrootcert`.
-    VerifyFull,
 }
 
 /// A table to write to.
@@ -125,22 +104,9 @@ pub struct PostgresLookupConfig {
     pub connections: usize,
     /// After how long the server gives up a query; best the time after which nobody waits for it any more. Default: what
     /// the server has been told.
-    #[serde(default, with = "optional_duration", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::duration::optional", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub statement_timeout: Option<Duration>,
-}
-
-/// What a look-up answers with when there are several rows for one key.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rows {
-    /// With the first the server comes upon; a query with `order by` says which that is.
-    #[default]
-    First,
-    /// With a list of all of them, [`ROWS_MAX`] at most.
-    All,
-    /// With an error.
-    Error,
 }
 
 impl PostgresConfig {
@@ -155,20 +121,17 @@ impl PostgresConfig {
     ///
     /// When neither or both of `url` and `host` are given, the URL is none, or `sslmode` and `sslrootcert` do not fit.
     pub fn check(&self) -> Result<(), Error> {
-        let problem = match (&self.url, &self.host, self.sslmode, &self.sslrootcert) {
-            (None, None, ..) => "name the server by its `url`, or by `host`, `user` and `dbname`",
-            (Some(_), Some(_), ..) => "`url` and `host` exclude each other; remove one of them",
-            (Some(_), ..) if self.port.is_some() || self.dbname.is_some() => {
+        let problem = match (&self.url, &self.host) {
+            (None, None) => "name the server by its `url`, or by `host`, `user` and `dbname`",
+            (Some(_), Some(_)) => "`url` and `host` exclude each other; remove one of them",
+            (Some(_), _) if self.port.is_some() || self.dbname.is_some() => {
                 "`port` and `dbname` belong to `host`; with `url` they are part of it"
             }
-            (None, ..) if self.user.is_none() => "`user` is missing",
-            (.., Some(SslMode::VerifyFull), None) => {
-                "`sslmode: verify-full` needs `sslrootcert`, a file of certificates to trust"
+            (None, _) if self.user.is_none() => "`user` is missing",
+            _ => {
+                SslMode::check(self.sslmode, self.sslrootcert.as_deref())?;
+                return self.parts().map(drop);
             }
-            (.., mode, Some(_)) if mode != Some(SslMode::VerifyFull) => {
-                "`sslrootcert` is only looked at with `sslmode: verify-full`; set that, or remove it"
-            }
-            _ => return self.parts().map(drop),
         };
         Err(Error::new(ErrorKind::Config, problem))
     }
@@ -272,48 +235,13 @@ impl PostgresLookupConfig {
     /// zero or above a day.
     pub fn check(&self) -> Result<(), Error> {
         self.server.check()?;
-        let problem = match (&self.table, &self.query, &self.columns) {
-            (None, None, _) => "name the `table` to look up, or write a `query`",
-            (Some(_), Some(_), _) => "`table` and `query` exclude each other; remove one of them",
-            (None, Some(_), Some(_)) => "`columns` belongs to `table`; with `query` the statement names its columns",
-            (_, _, Some(columns)) if columns.is_empty() => "`columns` is empty; remove it to get all columns",
-            (_, _, Some(columns)) if has_duplicates(columns) => "`columns` names a column twice",
-            _ if !(1..=MAX_CONNECTIONS).contains(&self.connections) => "`connections` must be 1 to 64",
-            _ if self.statement_timeout.is_some_and(|time| time.as_millis() == 0 || time > MAX_STATEMENT_TIMEOUT) => {
-                "`statement_timeout` must be 1ms to 24h"
-            }
-            _ => return Ok(()),
-        };
-        Err(Error::new(ErrorKind::Config, problem))
+        let Self { table, columns, query, connections, statement_timeout, .. } = self;
+        Select { table, columns, query, connections: *connections, statement_timeout: *statement_timeout }.check()
     }
 }
 
 fn connections() -> usize {
     CONNECTIONS
-}
-
-/// A duration that may be absent, in the words of [`crate::duration`].
-mod optional_duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        match duration {
-            Some(duration) => crate::duration::serialize(duration, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| crate::duration::parse(&text).map_err(serde::de::Error::custom)).transpose()
-    }
-}
-
-pub(super) fn has_duplicates(names: &[String]) -> bool {
-    let mut seen = HashSet::new();
-    !names.iter().all(|name| seen.insert(name))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::postgres_error;
 use super::{PostgresConfig, SslMode};
+use crate::renewed::in_time;
 use crate::{Error, ErrorKind};
 
 /// How long a host may take to accept a connection, and then the server to let us in, unless the URL has a
@@ -69,18 +70,14 @@ impl Server {
         self.in_time("cannot connect", connect).await.map_err(|error| error.in_file(&self.name))
     }
 
-    /// The same, given up when the server does not answer: one that hangs accepts connections, and closes none.
+    /// Gives up when the server takes longer than it may take to connect.
     pub(super) async fn in_time<T>(
         &self,
         what: &str,
         doing: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let limit = self.parts.get_connect_timeout().map_or(CONNECT_WITHIN, |limit| *limit);
-        let hangs = |_| {
-            let message = format!("{what}: there is no answer within {limit:?}; check that the server is well");
-            Error::new(ErrorKind::Unavailable, message)
-        };
-        tokio::time::timeout(limit, doing).await.map_err(hangs)?
+        in_time(limit, what, doing).await
     }
 
     /// Asks the server to end what that connection is doing just now. Whether it does, shows there.

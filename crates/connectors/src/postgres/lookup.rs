@@ -10,8 +10,8 @@ use crate::{Answer, Error, ErrorKind, Key};
 
 mod keys;
 mod lane;
-mod parameters;
 mod question;
+mod quotes;
 mod value;
 
 /// Looks up rows by key, many keys in one query and many queries under way on each connection.

@@ -10,9 +10,9 @@ mod lookup;
 mod sink;
 mod table;
 
-pub use config::{
-    CONNECTIONS, MAX_CONNECTIONS, PostgresConfig, PostgresLookupConfig, PostgresSinkConfig, ROWS_MAX, Rows, SslMode,
-};
+pub use crate::select::{MAX_CONNECTIONS, ROWS_MAX, Rows};
+pub use crate::sslmode::SslMode;
+pub use config::{CONNECTIONS, PostgresConfig, PostgresLookupConfig, PostgresSinkConfig};
 pub use lookup::PostgresLookup;
 pub use sink::{BATCH_BYTES, BATCH_RECORDS, COMMIT_RECORDS, KEPT_BYTES, PostgresSink};
 

@@ -3,9 +3,9 @@
 use tokio_postgres::Client;
 
 use super::error::postgres_error;
-use super::{names, quoted};
-use crate::suggestion::{did_you_mean, list};
-use crate::{Error, ErrorKind};
+use super::quoted;
+use crate::Error;
+use crate::suggestion::unknown;
 
 /// A table or view, and what it consists of.
 #[derive(Clone, Debug)]
@@ -73,15 +73,6 @@ async fn tables(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     const TABLES: &str = "select relname::text from pg_class where relkind in ('r', 'p', 'v', 'm', 'f')
         and pg_table_is_visible(oid) and relnamespace <> 'pg_catalog'::regnamespace order by 1";
     Ok(client.query(TABLES, &[]).await?.iter().map(|row| row.get(0)).collect())
-}
-
-pub(super) fn unknown(what: &str, name: &str, there: &[String]) -> Error {
-    let hint = did_you_mean(name, names(there));
-    let there = match there {
-        [] => "there are none".to_owned(),
-        there => format!("there are {}", list(names(there))),
-    };
-    Error::new(ErrorKind::Config, format!("there is no {what} \"{name}\"{hint}; {there}"))
 }
 
 /// `sales.orders` as `"sales"."orders"`.

@@ -3,6 +3,8 @@
 use inflight::Cancellation;
 use inflight_connectors::http::HttpLookup;
 use inflight_connectors::memory::MemoryLookup;
+#[cfg(feature = "mysql")]
+use inflight_connectors::mysql::MysqlLookup;
 use inflight_connectors::postgres::PostgresLookup;
 use inflight_connectors::redis::RedisLookup;
 use inflight_connectors::{Error, Key};
@@ -15,6 +17,8 @@ use crate::pipeline::{Lookup, Step};
 pub(super) enum System {
     Sqlite(Sqlite),
     Postgres(PostgresLookup),
+    #[cfg(feature = "mysql")]
+    Mysql(MysqlLookup),
     Redis(RedisLookup),
     Http(Box<HttpLookup>),
     Memory(MemoryLookup),
@@ -34,6 +38,12 @@ impl System {
                 config.statement_timeout.get_or_insert(step.timeout);
                 PostgresLookup::connect(&config, &columns).await.map(Self::Postgres)
             }
+            #[cfg(feature = "mysql")]
+            Lookup::Mysql(config) => {
+                let mut config = config.clone();
+                config.statement_timeout.get_or_insert(step.timeout);
+                MysqlLookup::connect(&config, &columns).await.map(Self::Mysql)
+            }
             Lookup::Redis(config) => RedisLookup::connect(config, &columns).await.map(Self::Redis),
             Lookup::Http(config) => HttpLookup::connect(config, &columns).map(|http| Self::Http(Box::new(http))),
             Lookup::Memory(config) => MemoryLookup::open(config, &columns).map(Self::Memory),
@@ -44,6 +54,8 @@ impl System {
         match self {
             Self::Sqlite(sqlite) => sqlite.ask(keys).await,
             Self::Postgres(postgres) => postgres.lookup(&keys).await,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(mysql) => mysql.lookup(&keys).await,
             Self::Redis(redis) => redis.lookup(&keys).await,
             Self::Http(http) => http.lookup(&keys).await,
             Self::Memory(memory) => memory.lookup(&keys),
@@ -55,6 +67,8 @@ impl System {
         match lookup {
             // A query that runs on a thread cannot be stopped.
             Lookup::Sqlite(_) => Cancellation::Wait,
+            #[cfg(feature = "mysql")]
+            Lookup::Mysql(_) => Cancellation::Drop,
             Lookup::Postgres(_) | Lookup::Redis(_) | Lookup::Http(_) | Lookup::Memory(_) => Cancellation::Drop,
         }
     }

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Dialect {
     Postgres,
+    Mysql,
     Redis,
     Http,
     /// Not cut, and without calls.
@@ -57,6 +58,11 @@ impl Sentence {
                 let length = self.bytes.get(letter..letter + 4)?;
                 letter + u32::from_be_bytes(length.try_into().unwrap()) as usize
             }
+            // Three bytes, and the number of the packet in the conversation.
+            Dialect::Mysql => match self.bytes.get(..4)? {
+                [low, middle, high, _] => 4 + u32::from_le_bytes([*low, *middle, *high, 0]) as usize,
+                _ => return None,
+            },
             Dialect::Redis => command(&self.bytes)?.0,
             Dialect::Http => request(&self.bytes)?,
             Dialect::Nats => Some(self.bytes.len()).filter(|length| *length > 0)?,
@@ -73,6 +79,7 @@ impl Sentence {
                 message[5..].splitn(3, |byte| *byte == 0).nth(2).map(hash)
             }
             Dialect::Postgres | Dialect::Nats => None,
+            Dialect::Mysql => executed(message).map(hash),
             // What is about the connection is no call.
             Dialect::Redis => command(message).filter(|(_, word)| word.ends_with("GET")).map(|_| hash(message)),
             Dialect::Http => Some(hash(message)),
@@ -81,6 +88,13 @@ impl Sentence {
             Dialect::Kafka => matches!(message[4..6], [0, 0 | 1]).then(|| hash(message)),
         }
     }
+}
+
+/// The values of a statement of MySQL that is executed, unless it is about the table: our look-ups have numbers in them, and no texts.
+fn executed(message: &[u8]) -> Option<&[u8]> {
+    const EXECUTE: [u8; 2] = [0, 0x17];
+    let values = message.get(3..)?.strip_prefix(&EXECUTE)?.get(4..)?;
+    (!values.windows(5).any(|text| text == b"users")).then_some(values)
 }
 
 /// Bytes of a command of Redis and its first word: `*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`.
@@ -125,6 +139,23 @@ fn a_call_is_known_by_what_it_asks() {
     assert_eq!(asks, [false, true, false, true, true]);
     assert_eq!(messages[1].asks, messages[3].asks);
     assert_ne!(messages[1].asks, messages[4].asks);
+    assert_eq!(messages.into_iter().flat_map(|message| message.bytes).collect::<Vec<u8>>(), said);
+}
+
+#[test]
+fn a_statement_of_mysql_is_known_by_its_values() {
+    let packet = |number: u8, body: &[u8]| [&(body.len() as u32).to_le_bytes()[..3], &[number], body].concat();
+    let execute = |statement: u8, key: u8| packet(0, &[0x17, statement, 0, 0, 0, 0, key]);
+    let said =
+        [packet(1, &[0x17, 0, 0]), packet(0, b"\x03select 1"), execute(1, 7), execute(2, 7), execute(1, 8)].concat();
+    let mut sentence = Sentence::new(Dialect::Mysql);
+    let messages: Vec<Message> = said.chunks(3).flat_map(|chunk| sentence.hear(chunk)).collect();
+    assert_eq!(
+        messages.iter().map(|message| message.asks.is_some()).collect::<Vec<_>>(),
+        [false, false, true, true, true]
+    );
+    assert_eq!(messages[2].asks, messages[3].asks);
+    assert_ne!(messages[2].asks, messages[4].asks);
     assert_eq!(messages.into_iter().flat_map(|message| message.bytes).collect::<Vec<u8>>(), said);
 }
 

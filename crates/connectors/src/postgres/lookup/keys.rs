@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 
+use crate::Error;
+use crate::digits::whole;
+use crate::key_text::key_text;
 use crate::postgres::quoted;
-use crate::{Error, ErrorKind};
 
 /// How the values of a key column travel.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,17 +66,12 @@ impl KeyType {
         if let (Self::Integer { .. }, Some(number)) = (self, value.as_i64()) {
             return Ok(Some(Part::Integer(number)));
         }
-        let text = match value {
-            Value::String(text) => Cow::Borrowed(text.as_str()),
-            Value::Number(_) | Value::Bool(_) => Cow::Owned(value.to_string()),
-            Value::Null => return Ok(None),
-            Value::Array(_) | Value::Object(_) => {
-                let message = "a list or an object cannot be a key; take one of its fields";
-                return Err(Error::new(ErrorKind::Malformed, message));
-            }
-        };
+        let Some(text) = key_text(value)? else { return Ok(None) };
         match self {
-            Self::Integer { .. } => integer(&text).map(|number| number.map(Part::Integer)),
+            Self::Integer { .. } => {
+                let number = whole(&text)?.and_then(|number| i64::try_from(number).ok());
+                Ok(number.map(Part::Integer))
+            }
             _ => Ok(Some(Part::Text(text))),
         }
     }
@@ -91,21 +88,6 @@ impl KeyType {
                 Box::new(parts.map(text).collect::<Vec<&str>>())
             }
         }
-    }
-}
-
-/// A whole number that is too large for any column, or has a fraction, is in none.
-fn integer(text: &str) -> Result<Option<i64>, Error> {
-    let text = text.trim();
-    match (text.parse::<i64>(), text.parse::<f64>()) {
-        (Ok(number), _) => Ok(Some(number)),
-        (_, Ok(number)) if number.is_finite() => {
-            // Doubles are whole numbers up to here, and beyond nobody knows which was meant.
-            const EXACT: f64 = 9_007_199_254_740_992.0;
-            let is_whole = number.fract() == 0.0 && number.abs() <= EXACT;
-            Ok(if is_whole { format!("{number:.0}").parse().ok() } else { None })
-        }
-        _ => Err(Error::new(ErrorKind::Malformed, format!("\"{text}\" is not a number, as the column has them"))),
     }
 }
 

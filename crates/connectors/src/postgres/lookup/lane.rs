@@ -10,11 +10,12 @@ use tokio_postgres::error::SqlState;
 
 use super::keys::Part;
 use super::question::Question;
+use crate::halves::Halves;
 use crate::postgres::PostgresLookupConfig;
 use crate::postgres::connect::Server;
 use crate::postgres::error::postgres_error;
 use crate::renewed::{Renewed, Usable};
-use crate::{Answer, Error, ErrorKind, Key};
+use crate::{Answer, Error, Key};
 
 pub(super) struct Lane {
     way: Arc<Way>,
@@ -100,27 +101,18 @@ impl Live {
                 Err(error) => answers[index] = Err(error),
             }
         }
-        let mut slices = vec![(asked.as_slice(), parts.as_slice())];
-        while let Some((asked, parts)) = slices.pop() {
-            match self.ask(parts, server).await {
-                Ok(found) => asked.iter().zip(found).for_each(|(index, answer)| answers[*index] = answer),
-                Err(Trouble::Refused(error)) if error.kind() == ErrorKind::Malformed => match asked {
-                    [index] => answers[*index] = Err(error),
-                    _ => {
-                        let (asked, parts) = (asked.split_at(asked.len() / 2), parts.split_at(asked.len() / 2 * width));
-                        slices.extend([(asked.0, parts.0), (asked.1, parts.1)]);
-                    }
-                },
+        let mut halves = Halves::new(&asked, &parts, keys.len().max(1), answers);
+        while let Some(slice) = halves.next() {
+            match self.ask(slice.parts, server).await {
+                Ok(found) => halves.answered(slice, found),
+                Err(Trouble::Refused(error)) => halves.refused(slice, error).map_err(Trouble::Refused)?,
                 Err(trouble) => return Err(trouble),
             }
         }
-        Ok(answers)
+        Ok(halves.answers())
     }
 
     async fn ask(self: &Arc<Self>, parts: &[Part<'_>], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
-        if parts.is_empty() {
-            return Ok(Vec::new());
-        }
         let flight = Flight::begin(self, server);
         let result = self.question.ask(&self.client, parts).await;
         flight.landed();

@@ -8,13 +8,15 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::keys::{Column, KeyType, Part};
-use super::parameters::replaced;
+use super::quotes::quoted_length;
 use super::value::{Json, is_read};
 use crate::blank::blank;
+use crate::parameters::replaced;
 use crate::postgres::error::postgres_error;
-use crate::postgres::table::{Table, unknown};
-use crate::postgres::{PostgresLookupConfig, ROWS_MAX, Rows, names, quoted};
-use crate::suggestion::list;
+use crate::postgres::table::Table;
+use crate::postgres::{PostgresLookupConfig, names, quoted};
+use crate::select::Rows;
+use crate::suggestion::{list, unknown};
 use crate::{Answer, Error, ErrorKind, Key, Record};
 
 /// A prepared statement. The first column of its rows tells which key they belong to.
@@ -137,7 +139,7 @@ impl Question {
                 found.push(self.record(row)?);
             }
         }
-        Ok(found.into_iter().map(|rows| self.answer(rows)).collect())
+        Ok(found.into_iter().map(|rows| self.rows.answer(rows)).collect())
     }
 
     /// The key that a row has in its first column.
@@ -155,21 +157,6 @@ impl Question {
             Json(*value) = row.try_get(index + 1).map_err(|error| unread(error).in_field(name))?;
         }
         Ok(Value::Object(record))
-    }
-
-    fn answer(&self, mut rows: Vec<Value>) -> Answer {
-        let too_many = |most: &str| {
-            let message = format!("there are more rows for the key than {most}; see `rows`");
-            Err(Error::new(ErrorKind::Query, message))
-        };
-        match self.rows {
-            _ if rows.is_empty() => Ok(None),
-            Rows::First => Ok(Some(rows.swap_remove(0))),
-            Rows::Error if rows.len() > 1 => too_many("one"),
-            Rows::Error => Ok(rows.pop()),
-            Rows::All if rows.len() > ROWS_MAX => too_many(&ROWS_MAX.to_string()),
-            Rows::All => Ok(Some(Value::Array(rows))),
-        }
     }
 }
 
@@ -210,7 +197,7 @@ impl Draft {
     ) -> Result<Self, Error> {
         let query = query.trim_end().trim_end_matches(';');
         let mut used = vec![false; key_columns.len()];
-        let numbered = replaced(query, |name| {
+        let numbered = replaced(query, quoted_length, |name| {
             let position = key_columns.iter().position(|column| column == name);
             let position = position.ok_or_else(|| unknown("key column for the parameter", name, key_columns))?;
             used[position] = true;
@@ -229,7 +216,7 @@ impl Draft {
             return Err(Error::new(ErrorKind::Config, message));
         }
         let keys: Vec<_> = statement.params().iter().map(KeyType::of_parameter).collect();
-        let inner = replaced(query, |name| {
+        let inner = replaced(query, quoted_length, |name| {
             let position = key_columns.iter().position(|column| column == name).unwrap_or_default();
             Ok::<_, Error>(format!("inflight_keys.k{}", position + 1))
         })?;
@@ -240,12 +227,7 @@ impl Draft {
     fn of_each(select: &str, keys: Vec<KeyType>, rows: Rows) -> Self {
         let arrays: Vec<_> = keys.iter().enumerate().map(|(at, of)| of.array(at + 1)).collect();
         let names: String = (1..=keys.len()).map(|number| format!("k{number}, ")).collect();
-        // One more than wanted shows that there are too many.
-        let most = match rows {
-            Rows::First => 1,
-            Rows::Error => 2,
-            Rows::All => ROWS_MAX + 1,
-        };
+        let most = rows.asked_for();
         // The line ends keep a comment at the end of the query to itself.
         let sql = format!(
             "select inflight_keys.n as inflight_key, inflight_rows.* from unnest({}) with ordinality \

@@ -2,8 +2,10 @@
 
 use std::error::Error;
 
-use serde_json::{Number, Value};
+use serde_json::Value;
 use tokio_postgres::types::{FromSql, Kind, Type};
+
+use crate::digits::{double, hex, number_or_text};
 
 /// A value in the server's binary form, read as JSON.
 pub(super) struct Json(pub(super) Value);
@@ -80,20 +82,6 @@ fn value(of: &Type, raw: &[u8]) -> Read<Value> {
 
 fn fixed<const N: usize>(raw: &[u8]) -> Read<[u8; N]> {
     Ok(raw.try_into()?)
-}
-
-fn double(number: f64) -> Value {
-    let text = match number {
-        number if number.is_nan() => "NaN",
-        f64::INFINITY => "Infinity",
-        f64::NEG_INFINITY => "-Infinity",
-        number => return Number::from_f64(number).map_or(Value::Null, Value::Number),
-    };
-    text.into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn uuid(bytes: &[u8; 16]) -> String {
@@ -175,29 +163,6 @@ fn numeric(raw: &[u8]) -> Read<String> {
     Ok(text)
 }
 
-/// A number where every reader of JSON gets the very same: an integer of 64 bits, or no more digits than a double is
-/// sure to keep.
-fn number_or_text(text: String) -> Value {
-    if let Ok(integer) = text.parse::<i64>() {
-        return integer.into();
-    }
-    let is_kept = |number: f64| match significant_digits(&text) {
-        0 => number == 0.0,
-        digits => digits <= DIGITS_OF_A_DOUBLE && number.is_normal(),
-    };
-    match text.parse::<f64>() {
-        Ok(number) if text.contains('.') && is_kept(number) => double(number),
-        _ => text.into(),
-    }
-}
-
-const DIGITS_OF_A_DOUBLE: usize = 15;
-
-fn significant_digits(text: &str) -> usize {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    digits.trim_matches('0').len()
-}
-
 /// Days since 2000-01-01.
 fn date(days: i32) -> String {
     match days {
@@ -249,30 +214,6 @@ fn civil(days: i64) -> (String, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_numbers_only_when_nothing_is_lost() {
-        for (text, is_number) in [
-            ("0", true),
-            ("-7", true),
-            ("12.50", true),
-            ("0.1", true),
-            ("9223372036854775807", true),
-            ("9223372036854775808", false),
-            ("0.12345678901234567890", false),
-            ("12345678901234567.5", false),
-            ("693447735395859.3", false), // some print the same double with a 2 at the end
-            ("100000000000000.10", false),
-            ("10000000000000.10", true),
-            ("0.00", true),
-            ("0.0000000001", true),
-            ("NaN", false),
-        ] {
-            let value = number_or_text(text.to_owned());
-            assert_eq!(value.is_number(), is_number, "{text} became {value}");
-            assert!(is_number || value == text, "{text} became {value}");
-        }
-    }
 
     #[test]
     fn days_are_those_of_the_calendar() {
