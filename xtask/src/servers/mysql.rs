@@ -22,7 +22,7 @@ pub(super) fn start(ground: &Ground) -> Result<Running, String> {
     let data = ground.folder.join("data");
     let mut install_db = ground.command("mariadb-install-db");
     install_db.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-log-bin"]);
-    ground.call(install_db.arg("--datadir").arg(&data))?;
+    ground.call(install_db.arg(format!("--datadir={}", shown(&data))))?;
 
     let users = format!(
         "create user inflight@'127.0.0.1' identified by '{PASSWORD}';\n\
