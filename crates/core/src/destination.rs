@@ -243,10 +243,12 @@ impl Destination {
         self.rate_wait(now).map(|wait| Refusal::Until(now + wait))
     }
 
-    /// Permits a call besides those that records need: a hedge. It takes a token, and none is permitted when the limit is reached or
+    /// Permits a call besides those that records need: a hedge. It takes two tokens, and none is permitted when the limit is reached or
     /// has just been lowered, the rate is used up or the breaker is not closed.
     pub fn extra(&mut self, now: Time) -> Option<Permit> {
-        if !self.has_to_spare(now) || !(self.bug.is(DestinationMutant::ExtrasAreFree) || self.budget.spend(now)) {
+        if !self.has_to_spare(now)
+            || !(self.bug.is(DestinationMutant::ExtrasAreFree) || self.budget.spend_on_extra(now))
+        {
             return None;
         }
         self.extras += 1;

@@ -369,7 +369,7 @@ impl World<'_> {
     /// A call for a token, as a hedge is.
     fn ask_for_an_extra(&mut self) -> Result<(), Violation> {
         let Some(permit) = self.destination.extra(self.time()) else { return Ok(()) };
-        (self.numbers, self.paid) = (self.numbers + 1, self.paid + 1);
+        (self.numbers, self.paid) = (self.numbers + 1, self.paid + 2);
         self.starts.push(self.now);
         self.extras.insert(self.numbers, permit);
         let stats = self.destination.stats(self.time());

@@ -109,8 +109,8 @@ pub struct Retries {
     pub backoff: Option<PeriodRange>,
     /// Which failures are worth another attempt. Default: [timeout, connection, busy].
     pub on: Option<Vec<RetryOn>>,
-    /// How many retries and hedges there may be for 100 answers; a few more come each second. It is that of the system: steps that ask the
-    /// same one share it. Default: 10%.
+    /// How many retries there may be for 100 answers, a hedge being counted twice; a few more come each second. It is that of the system:
+    /// steps that ask the same one share it. Default: 10%.
     pub budget: Option<Percent>,
 }
 

@@ -153,11 +153,13 @@ impl<'a> Begun<'a> {
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if self.has_ended {
-        } else if std::thread::panicking() {
-            self.note_all("panic", "the look-up panicked");
-        } else {
-            self.note_all("given_up", "there was no answer in time, and the call was given up");
+            return;
         }
+        let (failure, error) = match std::thread::panicking() {
+            true => ("panic", "the look-up panicked"),
+            false => ("given_up", "there was no answer in time, and the call was given up"),
+        };
+        self.note_all(failure, error);
     }
 }
 

@@ -6,19 +6,21 @@ use super::mutant::{Bug, DestinationMutant};
 use crate::config::ConfigError;
 use crate::time::Time;
 
-/// What a call besides costs, and what a token is counted in.
+/// What a retry costs, and what a token is counted in.
 const TOKEN: u64 = 1_000;
+/// What an extra costs: nobody needs it, so it may take half as much as retries may.
+const EXTRA: u64 = 2 * TOKEN;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Tokens that retries, hedges and halves of failed batches spend and answers earn, so that a failing service sees at most a fixed
-/// share of extra calls.
+/// Tokens that retries and hedges spend and answers earn, so that a failing service sees at most a fixed share of calls besides. A retry costs
+/// one, a hedge two.
 ///
 /// Jitter cures synchronisation, not overload: without a budget, retries keep a recovering service down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryBudget {
     /// Tokens earned by 1,000 records that got an answer, at least 1. Default 100: ten percent.
     pub per_mille: u32,
-    /// Tokens that may be saved up, at least 1; the budget starts with as many. Default 10.
+    /// Tokens that may be saved up, at least 2; the budget starts with as many. Default 10.
     pub reserve: u32,
     /// Tokens that come every second besides, at least 1, so that nothing is stuck while nothing is answered. Default 10.
     pub per_second: u32,
@@ -32,8 +34,10 @@ impl Default for RetryBudget {
 
 impl RetryBudget {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.per_mille == 0 || self.reserve == 0 || self.per_second == 0 {
-            return Err(ConfigError::new("a retry budget must earn, save up and be given at least 1".into()));
+        if self.per_mille == 0 || self.reserve < 2 || self.per_second == 0 {
+            return Err(ConfigError::new(
+                "a retry budget must earn and be given at least 1, and save up at least 2".into(),
+            ));
         }
         Ok(())
     }
@@ -59,13 +63,14 @@ impl Budget {
         self.add((answered as u64).saturating_mul(u64::from(self.options.per_mille)));
     }
 
+    /// Pays for a retry, if it can.
     pub(super) fn spend(&mut self, now: Time) -> bool {
-        self.give(now);
-        let enough = self.left >= TOKEN;
-        if enough {
-            self.left -= TOKEN;
-        }
-        enough
+        self.pay(TOKEN, now)
+    }
+
+    /// Pays for an extra, if it can.
+    pub(super) fn spend_on_extra(&mut self, now: Time) -> bool {
+        self.pay(EXTRA, now)
     }
 
     /// When there is a token, if none is earned.
@@ -92,6 +97,13 @@ impl Budget {
             self.left += due;
             self.given = Time::from_nanos(self.given.as_nanos() + due * interval.as_nanos() as u64);
         }
+    }
+
+    fn pay(&mut self, thousandths: u64, now: Time) -> bool {
+        self.give(now);
+        let left = self.left.checked_sub(thousandths);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
     }
 
     fn add(&mut self, thousandths: u64) {
@@ -132,6 +144,17 @@ mod tests {
             retries += u32::from(budget.spend(Time::ZERO));
         }
         assert!((100..=110).contains(&retries), "{retries}");
+    }
+
+    #[test]
+    fn of_the_same_answers_extras_get_half() {
+        let mut budget = Budget::full(OPTIONS, Bug::default());
+        let mut extras = 0;
+        for _ in 0..1000 {
+            budget.earn(1);
+            extras += u32::from(budget.spend_on_extra(Time::ZERO));
+        }
+        assert!((50..=55).contains(&extras), "{extras}");
     }
 
     #[test]

@@ -250,7 +250,7 @@ async fn a_stampede_is_one_call_with_single_flight_inside() {
 #[tokio::test(start_paused = true)]
 async fn what_is_renewed_has_a_place_on_the_wire_of_the_destination_or_waits() {
     let mut limits = DestinationOptions::new(Concurrency::Fixed(1));
-    limits.budget.reserve = 1;
+    limits.budget.reserve = 2;
     let destination = Destination::new(limits).unwrap();
     let lookup = Lookup::default();
     let users = cached(lookup.clone(), key, options()).calling(destination.clone());

@@ -15,7 +15,7 @@ const DELAY: HedgeDelay = HedgeDelay::Fixed(Duration::from_millis(40));
 /// A destination with so many hedges.
 pub(crate) fn allows(hedges: u32) -> Destination {
     let mut options = DestinationOptions::new(Concurrency::Fixed(100));
-    options.budget = RetryBudget { per_mille: 1, reserve: hedges, per_second: 1 };
+    options.budget = RetryBudget { per_mille: 1, reserve: 2 * hedges, per_second: 1 };
     Destination::new(options).unwrap()
 }
 

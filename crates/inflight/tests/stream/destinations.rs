@@ -306,9 +306,9 @@ async fn retries_are_a_share_of_what_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extra_needs_a_token_and_room() {
+async fn an_extra_needs_two_tokens_and_room() {
     let mut options = fixed(2);
-    options.budget = RetryBudget { per_mille: 100, reserve: 3, per_second: 1 };
+    options.budget = RetryBudget { per_mille: 100, reserve: 6, per_second: 1 };
     let destination = Destination::new(options).unwrap();
     let (one, two) = (destination.extra().unwrap(), destination.extra().unwrap());
     assert!(destination.extra().is_none(), "the limit is reached");

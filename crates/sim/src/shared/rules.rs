@@ -19,7 +19,7 @@ impl World<'_> {
         self.witness.as_mut().map_or(Ok(()), |witness| witness.call_ends(number, good, failing, next))
     }
 
-    /// Retries are paid for from what was saved up, earned and given; to one token, since that comes bit by bit.
+    /// Retries (one token) and extras (two) are paid for from what was saved up, earned and given; to one token, since that comes bit by bit.
     pub(super) fn check_budget(&mut self) -> Result<(), Violation> {
         let budget = self.run.destination.budget;
         let (now, answered, paid) = self.accounted;
