@@ -231,7 +231,7 @@ impl PostgresLookupConfig {
     /// # Errors
     ///
     /// Those of [`PostgresConfig::check`]; when not exactly one of `table` and `query` is given, `columns` is empty, names
-    /// a column twice or comes with a query, `connections` is not 1 to [`MAX_CONNECTIONS`], or `statement_timeout` is
+    /// a column twice or comes with a query, `connections` is not 1 to [`MAX_CONNECTIONS`](super::MAX_CONNECTIONS), or `statement_timeout` is
     /// zero or above a day.
     pub fn check(&self) -> Result<(), Error> {
         self.server.check()?;
