@@ -159,23 +159,12 @@ fn pipeline<Shape: 'static, F: Function<Record, Shape, Output = u64, Error = Str
             Some(record)
         }) as _
     };
-    let (restored, positions) = {
-        let mut disk = disk.lock().expect("no panic");
-        let counts = disk.counts;
-        disk.output.truncate(counts);
-        match disk.checkpoint.clone() {
-            Some((epoch, at, carried)) => (
-                Some(Restored {
-                    epoch,
-                    carried,
-                    from_the_first_stage: false,
-                    again: BTreeMap::new(),
-                    recorded: Vec::new(),
-                }),
-                at,
-            ),
-            None => (None, Vec::new()),
+    let (restored, positions) = match disk.lock().expect("no panic").checkpoint.clone() {
+        Some((epoch, at, carried)) => {
+            let (again, recorded) = (BTreeMap::new(), Vec::new());
+            (Some(Restored { epoch, carried, from_the_first_stage: false, again, recorded }), at)
         }
+        None => (None, Vec::new()),
     };
     let partitions = (0..PARTITIONS).map(|index| Partition {
         index,
@@ -204,8 +193,13 @@ fn run(workers: usize, plan: Plan, disk: &Arc<Mutex<Disk>>, looks: i64, runtime:
     let complete = Arc::new(AtomicU64::new(0));
     let (disk, runtime) = (Arc::clone(disk), runtime.clone());
     let config = timely::Config::process(workers);
-    // Before any worker writes.
-    disk.lock().expect("no panic").complete = false;
+    {
+        // Once, and before any worker writes: they do not all start at the same time.
+        let mut disk = disk.lock().expect("no panic");
+        let counts = disk.counts;
+        disk.output.truncate(counts);
+        disk.complete = false;
+    }
     let guards = timely::execute(config, move |worker| {
         let installed = install(worker, pipeline(plan, &disk, || look_up), &runtime).expect("it can be read");
         let ended = installed.run(worker, |_| match budget.fetch_sub(1, Ordering::Relaxed) {
