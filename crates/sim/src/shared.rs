@@ -442,7 +442,8 @@ pub fn shared(seed: u64) -> Shared {
         ]));
     // It opens before one record can use up its attempts.
     let min_calls = rng.within(2, 5) as usize;
-    destination.budget = inflight_core::RetryBudget { per_mille: 20, reserve: 2, per_second: 5 };
+    // Enough for an extra now and then, and scarce, so that who does not pay is found out.
+    destination.budget = inflight_core::RetryBudget { per_mille: 20, reserve: 3, per_second: 7 };
     destination.breaker = Some(inflight_core::BreakerOptions {
         window: 2 * min_calls,
         min_calls,
