@@ -10,6 +10,7 @@
 //! One driver is one task (or one dataflow operator), and never runs in the consumer's poll: a consumer that takes its time stops
 //! neither calls nor clocks.
 
+mod hearing;
 mod judge;
 
 use std::future::{Future, poll_fn};
@@ -26,6 +27,7 @@ use inflight_core::{
 };
 use tokio::time::Sleep;
 
+use self::hearing::Hearing;
 use self::judge::{Tally, is_too_slow};
 use crate::blocking::panic_message;
 use crate::clock::Clock;
@@ -38,10 +40,12 @@ use crate::reactor::Reactor;
 use crate::slots::{Ended, Slots};
 use crate::woken::Woken;
 
-/// Elements taken in between two looks at the clock and at what was woken.
+/// Elements taken in, or results heard of, between two looks at the clock and at what was woken.
 const ELEMENTS_PER_ROUND: usize = 64;
 /// Rounds before other tasks get a turn.
 const ROUNDS_PER_TURN: usize = 32;
+/// Time before other tasks get a turn: they send the calls made in this one, and servers are not to run out of work meanwhile.
+const TURN: Duration = Duration::from_micros(200);
 
 /// An operator's set-up: its options and its order, checked.
 pub struct Setup<I, O, E> {
@@ -159,9 +163,7 @@ struct Driver<'f, I, Shape, F: Function<I, Shape>, T, Call, Fut, W> {
     call: Call,
     queue: Queue<Tagged<I, T>, Answer<F::Output, F::Error>>,
     slots: Slots<Fut>,
-    woken: Arc<Woken>,
-    /// Swapped with the list in `woken`.
-    to_poll: Vec<u32>,
+    hearing: Hearing,
     /// After the slots: calls are dropped before it is told.
     wire: W,
     judge: Judge<F::Output, F::Error>,
@@ -169,8 +171,6 @@ struct Driver<'f, I, Shape, F: Function<I, Shape>, T, Call, Fut, W> {
     judged: Vec<Completion<Answer<F::Output, F::Error>>>,
     key: Option<Key<I>>,
     clock: Clock,
-    /// Everything that was ready by then has been polled.
-    heard: Time,
     sleep: Option<(Time, Pin<Box<Sleep>>)>,
     input_open: bool,
     over: bool,
@@ -186,20 +186,19 @@ where
 {
     fn new(function: &'f F, call: Call, setup: Setup<I, F::Output, F::Error>, wire: W) -> Self {
         let woken = Arc::new(Woken::default());
+        let hearing = Hearing::new(Arc::clone(&woken), ELEMENTS_PER_ROUND.div_ceil(setup.config.batch.size.max(1)));
         let queue = Queue::resume(setup.config, setup.watermark);
         Self {
             function,
             call,
             queue: queue.unwrap_or_else(|error| unreachable!("Setup has checked the configuration: {error}")),
-            slots: Slots::new(Arc::clone(&woken)),
-            woken,
-            to_poll: Vec::new(),
+            slots: Slots::new(woken),
+            hearing,
             clock: wire.clock().unwrap_or_else(Clock::start),
             wire,
             judge: setup.judge,
             judged: Vec::new(),
             key: setup.key,
-            heard: Time::ZERO,
             sleep: None,
             input_open: true,
             over: false,
@@ -210,9 +209,9 @@ where
         let reactor = Reactor::new();
         self.restore(host, drain);
         while poll_fn(|cx| self.poll_turn(host, cx)).await == Turn::Again {
-            let heard = self.clock.now();
+            let begun = self.clock.now();
             reactor.turn().await;
-            self.heard = heard;
+            self.hearing.turned(begun);
         }
     }
 
@@ -221,8 +220,9 @@ where
         host: &mut H,
         cx: &mut Context<'_>,
     ) -> Poll<Turn> {
+        let mut now = self.clock.now();
+        let until = now + TURN;
         for _ in 0..ROUNDS_PER_TURN {
-            let now = self.clock.now();
             if let Some((stood, still)) = self.wire.begin(now) {
                 self.queue.handle_standing(stood, still);
             }
@@ -236,27 +236,27 @@ where
             }
             if !busy {
                 host.flush(self.queue.stats());
-                let due = wake_at.is_some_and(|at| at <= now);
-                let sleeps = !due && self.sleep_until(wake_at, cx) && host.sleep(cx.waker());
-                let sleeps = sleeps && self.wire.sleep(now, cx.waker()) && self.woken.sleep(cx.waker());
-                return if sleeps { Poll::Pending } else { Poll::Ready(Turn::Again) };
+                let idle = wake_at.is_none_or(|at| at > now) && self.sleep_until(wake_at, cx) && host.sleep(cx.waker());
+                let idle = idle && self.wire.sleep(now, cx.waker()) && self.hearing.sleep(cx.waker());
+                return if idle { Poll::Pending } else { Poll::Ready(Turn::Again) };
+            }
+            now = self.clock.now();
+            if now >= until {
+                break;
             }
         }
         host.flush(self.queue.stats());
         Poll::Ready(Turn::Again)
     }
 
-    /// Polls the futures that were woken.
+    /// Polls a round's worth of the futures that were woken.
     fn poll_woken(&mut self, now: Time) -> bool {
-        self.woken.take(&mut self.to_poll);
-        let mut to_poll = std::mem::take(&mut self.to_poll);
-        let any = !to_poll.is_empty();
-        for index in to_poll.drain(..) {
+        let any = self.hearing.listen();
+        while let Some(index) = self.hearing.next() {
             if let Some((call, Poll::Ready(ended))) = self.slots.poll(index) {
                 self.complete(now, call, ended);
             }
         }
-        self.to_poll = to_poll;
         any
     }
 
@@ -350,8 +350,9 @@ where
 
     /// Does what the queue says until it is idle; until when, if it knows.
     fn do_actions(&mut self, now: Time) -> Option<Time> {
+        let heard = self.hearing.heard();
         loop {
-            match self.queue.poll_heard(now, self.heard, &mut self.wire) {
+            match self.queue.poll_heard(now, heard, &mut self.wire) {
                 Action::Call(call) => self.start(now, call),
                 Action::Cancel(call) => {
                     let config = self.queue.config();

@@ -174,3 +174,31 @@ async fn a_failed_call_by_key_fails_and_does_not_turn_into_missing() {
         assert_eq!(letter.cause, Cause::Error("down"));
     }
 }
+
+/// Four calls that are answered at the same time: what each makes room for is called before the next is heard, so that a server does not
+/// wait until the answers of all are read.
+#[tokio::test(start_paused = true)]
+async fn calls_go_out_between_answers_that_come_together() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let calls = Arc::clone(&log);
+    let function = by_key(
+        |n: &u64| *n,
+        move |keys: Vec<u64>| {
+            let (calls, number) = (Arc::clone(&calls), keys[0] / 100);
+            calls.lock().unwrap().push(("call", number));
+            async move {
+                tokio::time::sleep(ms(5)).await;
+                calls.lock().unwrap().push(("answer", number));
+                Ok::<_, String>(keys.into_iter().map(|key| (key, key)).collect::<HashMap<u64, u64>>())
+            }
+        },
+    );
+    let options = Options::new().batch(100, ms(1)).concurrency(4).capacity(800);
+    assert_eq!(stream::iter(0..800).ordered_wait(function, options).count().await, 800);
+    let log = log.lock().unwrap();
+    let at = |entry| log.iter().position(|other| *other == entry).unwrap();
+    for number in 0..3 {
+        assert!(at(("answer", number)) < at(("call", number + 4)), "{log:?}");
+        assert!(at(("call", number + 4)) < at(("answer", number + 1)), "{log:?}");
+    }
+}
