@@ -48,6 +48,15 @@ fn each_key_is_answered_in_order_and_a_missing_one_is_not_an_error() {
     let keys = json!([[7], [8], [null], ["1"], [7], [2.0], [2.5], [99_999_999_999_i64]]);
     assert_eq!(found(&schema, &by_id, keys), json!([zoe, null, null, ada, zoe, bob, null, null]));
     assert_eq!(found(&schema, &by_id, json!([])), json!([]));
+    for (columns, ada) in [
+        (vec!["name", "id"], json!({"name": "Ada", "id": 1})),
+        (vec!["id"], json!({"id": 1})),
+        (vec!["tier"], json!({"tier": "gold"})),
+    ] {
+        let columns = Some(columns.into_iter().map(str::to_owned).collect());
+        let some = connect(&schema, &PostgresLookupConfig { columns, ..users(&schema) }, &["id"]).unwrap();
+        assert_eq!(found(&schema, &some, json!([[8], [1]])).to_string(), json!([null, ada]).to_string());
+    }
 
     let config = PostgresLookupConfig { columns: Some(vec!["tier".to_owned()]), ..users(&schema) };
     let by_name = connect(&schema, &config, &["name"]).unwrap();

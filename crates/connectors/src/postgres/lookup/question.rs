@@ -19,16 +19,18 @@ use crate::select::Rows;
 use crate::suggestion::{list, unknown};
 use crate::{Answer, Error, ErrorKind, Key, Record};
 
-/// A prepared statement. The first column of its rows tells which key they belong to.
+/// A prepared statement. One column of its rows tells which key they belong to.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) statement: Statement,
-    /// The other columns.
+    /// Those of an answer, which are the first.
     pub(super) columns: Vec<String>,
     blank: Record,
     key_columns: Vec<String>,
     keys: Vec<KeyType>,
     tells: Tells,
+    /// The column that tells.
+    told_in: usize,
     rows: Rows,
 }
 
@@ -46,6 +48,8 @@ struct Draft {
     sql: String,
     keys: Vec<KeyType>,
     tells: Tells,
+    /// The column of the answer that tells, if one of them does; else there is one more behind them.
+    told_in: Option<usize>,
 }
 
 impl Question {
@@ -60,15 +64,15 @@ impl Question {
             (Some(table), _) => Draft::of_table(&Table::describe(client, table).await?, config, key_columns)?,
             (None, query) => Draft::of_query(client, query.as_deref().unwrap_or_default(), config, key_columns).await?,
         };
-        let Draft { sql, keys, tells } = draft;
+        let Draft { sql, keys, tells, told_in } = draft;
         let mut statement = client.prepare(&sql).await.map_err(failed)?;
-        let columns = answer_columns(&statement)?;
+        let columns = answer_columns(&statement, told_in.is_some())?;
         if let Some(sql) = converted(&sql, &statement) {
             statement = client.prepare(&sql).await.map_err(failed)?;
         }
-        let blank = blank(names(&columns));
+        let (blank, told_in) = (blank(names(&columns)), told_in.unwrap_or(columns.len()));
         let key_columns = key_columns.to_vec();
-        let question = Self { statement, columns, blank, key_columns, keys, tells, rows: config.rows };
+        let question = Self { statement, columns, blank, key_columns, keys, tells, told_in, rows: config.rows };
         question.ask(client, &[]).await.map_err(|error| postgres_error("cannot look up", error))?;
         Ok(question)
     }
@@ -133,7 +137,7 @@ impl Question {
     fn answers_by_number(&self, rows: &[Row], keys: usize) -> Result<Vec<Answer>, Error> {
         let mut found: Vec<Vec<Value>> = vec![Vec::new(); keys];
         for row in rows {
-            let number: i64 = row.try_get(0).map_err(unread)?;
+            let number: i64 = row.try_get(self.told_in).map_err(unread)?;
             let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
             if let Some(found) = index.and_then(|index| found.get_mut(index)) {
                 found.push(self.record(row)?);
@@ -142,19 +146,18 @@ impl Question {
         Ok(found.into_iter().map(|rows| self.rows.answer(rows)).collect())
     }
 
-    /// The key that a row has in its first column.
     fn told_key<'a>(&self, row: &'a Row) -> Result<Part<'a>, Error> {
         if let Some(KeyType::Text) = self.keys.first() {
-            return Ok(Part::Text(Cow::Borrowed(row.try_get(0).map_err(unread)?)));
+            return Ok(Part::Text(Cow::Borrowed(row.try_get(self.told_in).map_err(unread)?)));
         }
-        let Json(number) = row.try_get(0).map_err(unread)?;
+        let Json(number) = row.try_get(self.told_in).map_err(unread)?;
         Ok(Part::Integer(number.as_i64().unwrap_or_default()))
     }
 
     fn record(&self, row: &Row) -> Result<Value, Error> {
         let mut record = self.blank.clone();
         for (index, (name, value)) in record.iter_mut().enumerate() {
-            Json(*value) = row.try_get(index + 1).map_err(|error| unread(error).in_field(name))?;
+            Json(*value) = row.try_get(index).map_err(|error| unread(error).in_field(name))?;
         }
         Ok(Value::Object(record))
     }
@@ -170,23 +173,24 @@ impl Draft {
         let key: Vec<_> =
             key_columns.iter().map(|name| table.column(name, " to be its key")).collect::<Result<_, _>>()?;
         let keys: Vec<_> = key.iter().map(|column| KeyType::of_column(&column.base_type)).collect();
-        let select: String = columns.iter().map(|name| format!(", inflight_table.{}", quoted(name))).collect();
+        let select: Vec<_> = columns.iter().map(|name| format!("inflight_table.{}", quoted(name))).collect();
         let from = format!("from {} as inflight_table", table.sql_name());
         if let ([column], [of @ (KeyType::Integer { .. } | KeyType::Text)], true) =
             (key.as_slice(), keys.as_slice(), config.rows != Rows::All)
             && column.is_unique
         {
-            let (name, array) = (quoted(&column.name), of.array(1));
-            let sql = format!(
-                "select inflight_table.{name} as inflight_key{select} {from} where inflight_table.{name} = any({array})"
-            );
-            return Ok(Self { sql, keys, tells: Tells::Key });
+            let told_in = columns.iter().position(|name| *name == column.name);
+            let key = format!("inflight_table.{}", quoted(&column.name));
+            let beside = told_in.is_none().then(|| format!("{key} as inflight_key"));
+            let select: Vec<_> = select.into_iter().chain(beside).collect();
+            let sql = format!("select {} {from} where {key} = any({})", select.join(", "), of.array(1));
+            return Ok(Self { sql, keys, tells: Tells::Key, told_in });
         }
         let matches = key_columns.iter().enumerate();
         let matches: Vec<_> =
             matches.map(|(at, name)| format!("inflight_table.{} = inflight_keys.k{}", quoted(name), at + 1)).collect();
-        let select = select.trim_start_matches(", ");
-        Ok(Self::of_each(&format!("select {select} {from} where {}", matches.join(" and ")), keys, config.rows))
+        let (select, matches) = (select.join(", "), matches.join(" and "));
+        Ok(Self::of_each(&format!("select {select} {from} where {matches}"), keys, config.rows))
     }
 
     async fn of_query(
@@ -230,12 +234,12 @@ impl Draft {
         let most = rows.asked_for();
         // The line ends keep a comment at the end of the query to itself.
         let sql = format!(
-            "select inflight_keys.n as inflight_key, inflight_rows.* from unnest({}) with ordinality \
+            "select inflight_rows.*, inflight_keys.n as inflight_key from unnest({}) with ordinality \
              as inflight_keys ({names}n), lateral (select * from (\n{select}\n) as inflight_select limit {most}) \
              as inflight_rows",
             arrays.join(", ")
         );
-        Self { sql, keys, tells: Tells::Number }
+        Self { sql, keys, tells: Tells::Number, told_in: None }
     }
 }
 
@@ -251,8 +255,10 @@ fn converted(sql: &str, statement: &Statement) -> Option<String> {
     Some(format!("select {} from ({sql}) as inflight_answers", columns.collect::<Vec<_>>().join(", ")))
 }
 
-fn answer_columns(statement: &Statement) -> Result<Vec<String>, Error> {
-    let columns: Vec<String> = statement.columns().iter().skip(1).map(|column| column.name().to_owned()).collect();
+/// All of them, or all but the last.
+fn answer_columns(statement: &Statement, is_all: bool) -> Result<Vec<String>, Error> {
+    let mut columns: Vec<String> = statement.columns().iter().map(|column| column.name().to_owned()).collect();
+    columns.truncate(columns.len() - usize::from(!is_all));
     match columns.iter().enumerate().find(|(at, name)| columns[..*at].contains(name)) {
         None => Ok(columns),
         Some((_, twice)) => {
