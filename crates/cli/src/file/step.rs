@@ -42,7 +42,7 @@ pub struct Step {
     #[serde(default)]
     pub order: Order,
     /// Most records held at a time, waiting, on the wire, or waiting for their turn to leave: what bounds memory.
-    /// Default: as many as the calls can carry, and 1024 at least.
+    /// Default: twice as many as the calls can carry, or just as many if `concurrency` is found by trying, and 1024 at least.
     pub capacity: Option<Count>,
     /// Most calls on the wire at a time, of all workers of a process together: a number, `auto` or a range for as many as the system works
     /// best with, found by trying. Steps that ask the same system add up. Default: 16, or `capacity` if that is less.

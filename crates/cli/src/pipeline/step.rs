@@ -12,8 +12,12 @@ use crate::file::{Batch, CallLimit, CallRange, Document, OnError, OnMissing, Ord
 use crate::number_or::NumberOr;
 use crate::units::{Count, Percent, Period, PeriodRange, RetryCount};
 
-/// Records held by a step unless the file says otherwise.
+/// Records held by a step at least unless the file says otherwise.
 pub const CAPACITY: usize = 1024;
+
+/// Records held by a step unless the file says otherwise, for each that its calls can carry: while results wait for the oldest, the
+/// calls behind it stay full. A limit that is found by trying stays far enough below its most without.
+pub(super) const HELD_PER_CARRIED: usize = 2;
 
 /// Calls on the wire of a step unless the file says otherwise: more than one, and few enough for any database.
 pub const CONCURRENCY: usize = 16;
@@ -114,7 +118,9 @@ impl StepCheck<'_> {
         let (batch_size, batch_linger) = self.batch(typed.batch);
         let batch_size = batch_size.or_else(|| lookup.as_ref().and_then(Lookup::batch_size));
         let (concurrency, concurrency_from) = self.concurrency(typed.concurrency, typed.capacity);
-        let (capacity, concurrency, batch_size) = self.limits(typed.capacity, concurrency, batch_size);
+        let held_per_carried = if concurrency_from.is_some() { 1 } else { HELD_PER_CARRIED };
+        let (capacity, concurrency, batch_size) =
+            self.limits(typed.capacity, concurrency, batch_size, held_per_carried);
         let (timeout, deadline) = self.clocks(typed.timeout, typed.deadline);
         let (retries, backoff, retry_on, budget) = self.retries(typed.retries);
         let (rate_limit, per_key) = self.rates(typed.rate_limit);
@@ -190,6 +196,7 @@ impl StepCheck<'_> {
         capacity: Option<Count>,
         concurrency: Option<usize>,
         batch_size: Option<usize>,
+        held_per_carried: usize,
     ) -> (usize, usize, usize) {
         let capacity = capacity.map(|count| self.at_most("capacity", count, CAPACITY_MAX));
         let batch_size = batch_size.unwrap_or_else(|| BATCH.min(capacity.unwrap_or(BATCH)));
@@ -198,8 +205,8 @@ impl StepCheck<'_> {
             (Some(capacity), None) => (capacity, CONCURRENCY.min(capacity)),
             (None, concurrency) => {
                 let concurrency = concurrency.unwrap_or(CONCURRENCY);
-                let carried = concurrency.saturating_mul(batch_size);
-                (CAPACITY.max(carried).min(CAPACITY_MAX), concurrency)
+                let held = concurrency.saturating_mul(batch_size).saturating_mul(held_per_carried);
+                (CAPACITY.max(held).min(CAPACITY_MAX), concurrency)
             }
         };
         if limits.0 < limits.1 {
@@ -276,7 +283,7 @@ mod tests {
     #[test]
     fn defaults_are_safe_and_agree_with_each_other() {
         let step = step("");
-        assert_eq!((step.order, step.capacity, step.concurrency), (Order::Input, 1600, 16));
+        assert_eq!((step.order, step.capacity, step.concurrency), (Order::Input, 3200, 16));
         assert_eq!((step.timeout, step.deadline), (Duration::from_secs(1), Duration::from_secs(5)));
         assert_eq!((step.retries, step.backoff), (3, BACKOFF));
         assert_eq!(step.retry_on, [RetryOn::Timeout, RetryOn::Connection, RetryOn::Busy]);
@@ -287,11 +294,12 @@ mod tests {
     #[test]
     fn what_was_given_moves_the_defaults_that_depend_on_it() {
         assert_eq!((step(", capacity: 5").concurrency, step(", capacity: 5").batch_size), (5, 5));
-        assert_eq!(step(", concurrency: 3k, batch: 1").capacity, 3000);
-        assert_eq!((step(", batch: 1").capacity, step(", batch: 200").capacity), (1024, 3200));
+        assert_eq!(step(", concurrency: 3k, batch: 1").capacity, 6000);
+        assert_eq!((step(", batch: 1").capacity, step(", batch: 200").capacity), (1024, 6400));
         assert_eq!(step(", concurrency: 100k").capacity, CAPACITY_MAX);
         let auto = |keys: &str| step(keys).calls();
         assert_eq!(auto(", concurrency: auto"), Concurrency::Auto { min: 1, max: AUTO_MAX });
+        assert_eq!(step(", concurrency: { max: 50 }").capacity, 5000);
         assert_eq!(auto(", concurrency: auto, capacity: 200"), Concurrency::Auto { min: 1, max: 200 });
         assert_eq!(auto(", concurrency: { min: 4 }"), Concurrency::Auto { min: 4, max: AUTO_MAX });
         assert_eq!(auto(", concurrency: { max: 4 }"), Concurrency::Auto { min: 1, max: 4 });

@@ -11,7 +11,7 @@ fn seven_lines_explained() {
         "\
 # source    file orders.jsonl, json_lines
 #   |
-# stage 1   user  sqlite users.db, table users, id = .user_id; input order, 16 calls at once, up to 100 records in each, 1600 held
+# stage 1   user  sqlite users.db, table users, id = .user_id; input order, 16 calls at once, up to 100 records in each, 3200 held
 #   |
 # sink      stdout json_lines
 
@@ -30,7 +30,7 @@ enrich:
       busy_timeout: 1s
     key: {id: .user_id}
     order: input
-    capacity: 1600
+    capacity: 3200
     concurrency: 16
     timeout: 1s
     deadline: 5s
@@ -73,7 +73,7 @@ fn defaults_follow_what_was_given() {
     let given = "    concurrency: 100\n    batch: 50\n    deadline: 300ms\n";
     let pipeline = SEVEN_LINES.replace("{ id: .user_id }\n", &format!("{{ id: .user_id }}\n{given}"));
     let shown = Workspace::with(&pipeline).run(&["explain", "p.yaml"]).stdout;
-    for line in ["capacity: 5000", "timeout: 300ms", "batch: {size: 50, linger: 2ms}"] {
+    for line in ["capacity: 10000", "timeout: 300ms", "batch: {size: 50, linger: 2ms}"] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
 }
@@ -122,10 +122,10 @@ dead_letter: { file: { path: dead.jsonl } }
         [
             "# source    stdin json_lines",
             "#   |",
-            "# stage 1   user  sqlite d.db, table users, id = .user_id; key order, 16 calls at once, up to 100 records in each, 1600 held",
-            "#   |       shop  sqlite d.db, query, id = .shop_id; input order, 16 calls at once, up to 100 records in each, 1600 held",
+            "# stage 1   user  sqlite d.db, table users, id = .user_id; key order, 16 calls at once, up to 100 records in each, 3200 held",
+            "#   |       shop  sqlite d.db, query, id = .shop_id; input order, 16 calls at once, up to 100 records in each, 3200 held",
             "#   |",
-            "# stage 2   firm  sqlite d.db, table firms, id = .user.firm and land = .land; input order, 16 calls at once, up to 100 records in each, 1600 held",
+            "# stage 2   firm  sqlite d.db, table firms, id = .user.firm and land = .land; input order, 16 calls at once, up to 100 records in each, 3200 held",
             "#   |",
             "# sink      file out.csv.gz, csv, gzip",
             "# dead      file dead.jsonl, json_lines",
