@@ -88,10 +88,12 @@ impl Count {
         Self { window: Window::open(), length, records: 0 }
     }
 
-    /// Some more have come; whether there is time for others.
+    /// Some more have come; whether there is time for others. The clock is read once for as many as fit into a call, whether they come
+    /// together or one by one.
     pub(crate) fn add(&mut self, records: u64) -> bool {
+        let calls = self.records / BATCH as u64;
         self.records += records;
-        !self.window.is_over(self.length)
+        self.records / BATCH as u64 == calls || !self.window.is_over(self.length)
     }
 
     pub(crate) const fn records(&self) -> u64 {

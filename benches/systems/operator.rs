@@ -55,12 +55,13 @@ pub(crate) const AUTO: Concurrency = Concurrency::Auto { min: 1, max: 64 };
 
 /// As such a step is set up, breaker and budget included.
 fn defaults(concurrency: Concurrency, batch: usize) -> Options<u64, Option<Value>, Error> {
-    let most = match concurrency {
-        Concurrency::Fixed(calls) | Concurrency::Auto { max: calls, .. } => calls,
+    let (most, held) = match concurrency {
+        Concurrency::Fixed(calls) => (calls, 2 * calls * BATCH),
+        Concurrency::Auto { max: calls, .. } => (calls, calls * BATCH),
     };
     let destination = Destination::new(DestinationOptions::new(concurrency)).expect("the defaults make sense");
     Options::new()
-        .capacity(most * BATCH)
+        .capacity(held)
         .concurrency(most)
         .destination(destination)
         .batch(batch, Duration::from_millis(2))
