@@ -8,6 +8,7 @@
 //! holds credits, so memory stays bounded.
 
 mod attempts;
+mod calls;
 mod columns;
 mod intake;
 mod join;
@@ -15,10 +16,12 @@ mod keeper;
 mod letter;
 mod lookup;
 mod lost;
+mod now;
 mod opening;
 mod outage;
 mod outcomes;
 mod partitions;
+mod past;
 mod portable;
 #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "nothing that is built in has messages"))]
 mod reader;

@@ -1,18 +1,11 @@
 //! Attempts that failed, for those who read a dead letter.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use inflight::{BatchResult, Cause};
-use inflight_connectors::Error;
 use inflight_timely::checkpoint::rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use super::keeper::since_1970_now;
-use super::letter;
-use super::lookup::Answer;
-use super::row::Row;
 
 /// Attempts of one step that a letter tells of, at most: the first, and the latest.
 pub(super) const TOLD_MAX: usize = 16;
@@ -33,18 +26,18 @@ struct Attempt {
 
 /// How it ended: the same for all records of a call that failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Ended {
+pub(super) struct Ended {
     /// Since 1970.
-    began: Duration,
-    took: Duration,
+    pub(super) began: Duration,
+    pub(super) took: Duration,
     #[serde(with = "text")]
-    failure: Arc<str>,
+    pub(super) failure: Arc<str>,
     #[serde(with = "text")]
-    error: Arc<str>,
+    pub(super) error: Arc<str>,
 }
 
 impl Attempts {
-    fn add(&self, step: &Arc<str>, why: Ended) {
+    pub(super) fn add(&self, step: &Arc<str>, why: Ended) {
         let mut all = self.all();
         let of_step = |attempt: &Attempt| attempt.step == *step;
         let number = all.iter().rfind(|attempt| of_step(attempt)).map_or(0, |last| last.number) + 1;
@@ -98,71 +91,6 @@ impl<'de> Deserialize<'de> for Attempts {
     }
 }
 
-/// An attempt under way, for all records of a call. It is noted when it fails, or is dropped before it ended.
-pub(super) struct Begun<'a> {
-    step: &'a Arc<str>,
-    rows: &'a [Row],
-    began: Instant,
-    has_ended: bool,
-}
-
-impl<'a> Begun<'a> {
-    pub(super) fn now(step: &'a Arc<str>, rows: &'a [Row]) -> Self {
-        Self { step, rows, began: Instant::now(), has_ended: false }
-    }
-
-    /// It has ended, with these.
-    pub(super) fn ended(mut self, answers: &BatchResult<Answer, Error>) {
-        self.has_ended = true;
-        match answers {
-            Ok(answers) if answers.len() == self.rows.len() => {
-                let failed =
-                    self.rows.iter().zip(answers).filter_map(|(row, answer)| Some((row, answer.as_ref().err()?)));
-                failed.for_each(|(row, error)| self.note(row, &self.failed(error)));
-            }
-            Ok(_) => self.note_all("unanswered", &Cause::<Error>::Unanswered.to_string()),
-            Err(error) => {
-                let why = self.failed(error);
-                self.rows.iter().for_each(|row| self.note(row, &why));
-            }
-        }
-    }
-
-    fn failed(&self, error: &Error) -> Ended {
-        self.because(letter::kind(error), error.to_string())
-    }
-
-    fn because(&self, failure: String, error: String) -> Ended {
-        let took = self.began.elapsed();
-        let began = since_1970_now().saturating_sub(took);
-        Ended { began, took, failure: failure.into(), error: error.into() }
-    }
-
-    fn note_all(&self, failure: &str, error: &str) {
-        let why = self.because(failure.to_owned(), error.to_owned());
-        self.rows.iter().for_each(|row| self.note(row, &why));
-    }
-
-    fn note(&self, row: &Row, why: &Ended) {
-        if let Some(attempts) = row.attempts() {
-            attempts.add(self.step, why.clone());
-        }
-    }
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        let (failure, error) = match std::thread::panicking() {
-            true => ("panic", "the look-up panicked"),
-            false => ("given_up", "there was no answer in time, and the call was given up"),
-        };
-        self.note_all(failure, error);
-    }
-}
-
 /// For `#[serde(with)]`: a text that several have.
 mod text {
     use std::sync::Arc;
@@ -180,72 +108,38 @@ mod text {
 
 #[cfg(test)]
 mod tests {
-    use inflight_connectors::Record;
-
     use super::*;
 
-    fn row() -> Row {
-        Row::new(0, 1, Record::new())
-    }
-
-    fn told(row: &Row, step: &str) -> Vec<Value> {
-        row.attempts().unwrap().told(step, str::to_owned)
+    fn ended() -> Ended {
+        Ended { began: Duration::ZERO, took: Duration::ZERO, failure: "busy".into(), error: "no".into() }
     }
 
     /// The numbers of those that are told.
-    fn numbers(row: &Row, step: &str) -> Vec<u64> {
-        told(row, step).iter().map(|attempt| attempt["attempt"].as_u64().unwrap()).collect()
+    fn numbers(attempts: &Attempts, step: &str) -> Vec<u64> {
+        attempts.told(step, str::to_owned).iter().map(|attempt| attempt["attempt"].as_u64().unwrap()).collect()
     }
 
     #[test]
     fn the_first_and_the_latest_are_told_for_each_step() {
-        let row = row();
+        let attempts = Attempts::default();
         let steps: [Arc<str>; 2] = ["user".into(), "shop".into()];
         for time in 1..=40 {
-            drop(Begun::now(&steps[0], std::slice::from_ref(&row)));
+            attempts.add(&steps[0], ended());
             if time <= 2 {
-                drop(Begun::now(&steps[1], std::slice::from_ref(&row)));
+                attempts.add(&steps[1], ended());
             }
         }
-        assert_eq!(numbers(&row, "user"), [&[1][..], &(26..=40).collect::<Vec<_>>()].concat());
-        assert_eq!(numbers(&row, "shop"), [1, 2]);
-        assert_eq!(told(&row, "user").len(), TOLD_MAX);
-    }
-
-    #[test]
-    fn whatever_ends_an_attempt_badly_is_noted_and_nothing_else() {
-        let (rows, step) = ([row(), row()], Arc::from("user"));
-        let begun = || Begun::now(&step, &rows);
-        begun().ended(&Ok(vec![Ok(Answer::Missing), Ok(Answer::Missing)]));
-        assert!(told(&rows[0], "user").is_empty());
-        let error = "{\"kind\":\"busy\",\"message\":\"s3cret is locked\",\"place\":{},\"source\":[]}";
-        let error = || serde_json::from_str::<Error>(error).unwrap();
-        begun().ended(&Ok(vec![Ok(Answer::Missing), Err(error())]));
-        begun().ended(&Err(error()));
-        begun().ended(&Ok(Vec::new()));
-        drop(begun());
-        std::thread::scope(|threads| {
-            let panics = threads.spawn(|| {
-                let _begun = begun();
-                panic!("no");
-            });
-            assert!(panics.join().is_err());
-        });
-        let failures =
-            |row: &Row| told(row, "user").iter().map(|attempt| attempt["failure"].clone()).collect::<Vec<_>>();
-        assert_eq!(failures(&rows[0]), ["busy", "unanswered", "given_up", "panic"]);
-        assert_eq!(failures(&rows[1]), ["busy", "busy", "unanswered", "given_up", "panic"]);
-        let hidden = rows[0].attempts().unwrap().told("user", |text| text.replace("s3cret", "***"));
-        assert_eq!(hidden[0]["error"], "*** is locked");
-        assert!(hidden[0]["began_at"].as_str().is_some_and(|time| time.ends_with('Z')));
+        assert_eq!(numbers(&attempts, "user"), [&[1][..], &(26..=40).collect::<Vec<_>>()].concat());
+        assert_eq!(numbers(&attempts, "shop"), [1, 2]);
+        assert_eq!(numbers(&attempts, "user").len(), TOLD_MAX);
     }
 
     #[test]
     fn they_travel_with_their_record_until_the_step_has_its_answer() {
-        let (row, step) = (row(), Arc::from("user"));
-        drop(Begun::now(&step, std::slice::from_ref(&row)));
-        let mut back: Attempts = postcard::from_bytes(&postcard::to_stdvec(row.attempts().unwrap()).unwrap()).unwrap();
-        assert_eq!(*back.all(), *row.attempts().unwrap().all());
+        let attempts = Attempts::default();
+        attempts.add(&"user".into(), ended());
+        let mut back: Attempts = postcard::from_bytes(&postcard::to_stdvec(&attempts).unwrap()).unwrap();
+        assert_eq!(*back.all(), *attempts.all());
         back.forget("shop");
         assert_eq!(back.all().len(), 1);
         back.forget("user");

@@ -15,8 +15,8 @@ use inflight_connectors::{Acknowledge, Event, Message, Position, Record, Source 
 use inflight_timely::pipeline::{self, Partition, Produced};
 
 use super::columns::Columns;
-use super::keeper::since_1970_now;
 use super::letter::{self, NoLetter};
+use super::now::since_1970_now;
 use super::partitions::{Reached, path};
 use super::reader::{BATCHES_AHEAD, PANICKED, Read, Taker, read_files, read_messages};
 use super::row::{Fate, Row};

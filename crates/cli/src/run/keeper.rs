@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use inflight_timely::checkpoint::{Checkpoint, Disk as _, Folder, Journal, Mark, Store, rfc3339};
+use inflight_timely::checkpoint::{Checkpoint, Disk as _, Folder, Journal, Mark, Store};
 use inflight_timely::pipeline::{Cut, Partition};
 
+use super::now::now;
 use super::partitions::Reached;
 use super::row::Row;
 use super::tally::Tally;
@@ -123,13 +123,4 @@ pub(super) fn read(partitions: &[(String, String)]) -> Result<Read, String> {
         read = Read { records: read.records + reached.records(), all: read.all && reached.is_done() };
     }
     Ok(read)
-}
-
-/// This moment, as checkpoints have it.
-pub(super) fn now() -> String {
-    rfc3339(since_1970_now())
-}
-
-pub(super) fn since_1970_now() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -8,11 +8,10 @@ use std::time::Duration;
 use inflight::{Cause, Clock};
 use inflight_connectors::{Error, Malformed, Record};
 use inflight_timely::checkpoint::rfc3339;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::keeper::since_1970_now;
-use super::portable;
+use super::now::since_1970_now;
+use super::past::Past;
 use super::row::Row;
 use crate::pipeline::Step;
 
@@ -24,17 +23,6 @@ pub(super) const BEFORE_MAX: usize = 16;
 
 /// What of a failure is kept when its record fails again.
 const OF_A_FAILURE: [&str; 7] = ["read_at", "failed_at", "step", "failure", "error", "attempts", "elapsed_ms"];
-
-/// What is known of a record besides what it says now.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Past {
-    /// Fields as they were read, whose place the result of a step has taken.
-    #[serde(with = "portable")]
-    pub(super) replaced: Record,
-    /// The letter that is replayed, without its record; empty if there is none.
-    #[serde(with = "portable")]
-    letter: Record,
-}
 
 /// Why a step gave a record up.
 #[derive(Debug)]

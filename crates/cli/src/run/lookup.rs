@@ -1,7 +1,8 @@
 //! The look-up of a step, as a function over batches of records.
 
 mod asking;
-mod key;
+mod begun;
+pub(super) mod key;
 mod layers;
 mod sqlite;
 mod system;
@@ -16,9 +17,8 @@ use serde_json::Value;
 
 pub(super) use inflight_connectors::Error;
 
-pub(super) use self::asking::{Asked, Found};
-use self::key::key;
-use super::attempts::Begun;
+use self::begun::Begun;
+use self::key::{Asked, Found, key};
 use super::portable;
 use super::row::Row;
 use super::shared::Shared;

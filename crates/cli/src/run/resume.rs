@@ -10,7 +10,8 @@ use inflight_timely::checkpoint::{Checkpoint, Folder, Mark, Store, forget, recor
 use inflight_timely::pipeline::{Again, Id, Partition, Restored, Row as _};
 
 use super::RunOptions;
-use super::keeper::{COUNTS, Keeper, OUTPUT, now, read, since_1970_now};
+use super::keeper::{COUNTS, Keeper, OUTPUT, read};
+use super::now::{now, since_1970_now};
 use super::outage::Outage;
 use super::partitions::{Reached, partitions};
 use super::row::Row;

@@ -7,8 +7,8 @@ use inflight_timely::pipeline::{self, Id};
 use serde::{Deserialize, Serialize};
 
 use super::attempts::Attempts;
-use super::letter::Past;
 use super::outcomes::Outcomes;
+use super::past::Past;
 use super::portable;
 
 /// A record with its place in the source, and what has become of it. Cheap to clone: all steps of a stage look at the same.

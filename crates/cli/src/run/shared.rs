@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use inflight::layers::{Cache, CacheOptions, Flights, HedgeGauge, KeyedRates};
 use inflight::{BreakerState, Destination};
+use inflight_connectors::Error;
 use serde::{Deserialize, Serialize};
 
-use super::lookup::{Asked, Error, Found};
+use super::calls::Calls;
+use super::lookup::key::{Asked, Found};
 use super::outage::Outage;
-use super::tally::Calls;
 use crate::pipeline::{Pipeline, Policies};
 
 pub(super) struct Shared {

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use inflight::{Concurrency, Stats};
 use serde::{Deserialize, Serialize};
 
 use super::outcomes::{Outcome, Outcomes};
 use super::shared::{PolicyCounts, Shared};
 use crate::pipeline::Step;
-use crate::summary::{Latency, StepSummary, Summary};
+use crate::summary::{StepSummary, Summary};
 
 /// Shared by the threads of a run.
 #[derive(Debug)]
@@ -73,44 +72,6 @@ struct Gauges {
     seen: Instant,
     stats: Stats,
     capacity_full: Duration,
-}
-
-/// How long calls took.
-#[derive(Debug)]
-pub(super) struct Calls {
-    nanos: Mutex<Histogram<u64>>,
-}
-
-/// Digits that a latency is kept to.
-const DIGITS: u8 = 3;
-
-impl Calls {
-    pub(super) fn new() -> Self {
-        // Only other than one to five digits are refused.
-        let nanos = Histogram::new(DIGITS).unwrap_or_else(|error| unreachable!("{error}"));
-        Self { nanos: Mutex::new(nanos) }
-    }
-
-    pub(super) fn ended(&self, took: Duration) {
-        // It grows to what it is given; a call of more than 584 years may go unrecorded.
-        let _ = lock(&self.nanos).record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    fn count(&self) -> u64 {
-        lock(&self.nanos).len()
-    }
-
-    fn latency(&self) -> Latency {
-        let nanos = lock(&self.nanos);
-        let at = |quantile: f64| Duration::from_nanos(nanos.value_at_quantile(quantile));
-        Latency {
-            min: Duration::from_nanos(if nanos.is_empty() { 0 } else { nanos.min() }),
-            mean: Duration::from_nanos(nanos.mean() as u64),
-            p50: at(0.5),
-            p99: at(0.99),
-            max: Duration::from_nanos(nanos.max()),
-        }
-    }
 }
 
 impl Tally {
@@ -343,6 +304,7 @@ mod tests {
     use super::*;
     use crate::file;
     use crate::pipeline::Pipeline;
+    use crate::summary::Latency;
 
     /// Of a step with these limits, on so many workers.
     fn tally(concurrency: usize, capacity: usize, workers: usize) -> StepTally {

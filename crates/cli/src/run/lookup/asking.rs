@@ -4,18 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use inflight::{BatchFunction, BatchResult, Cancellation};
-use inflight_connectors::{Error, Key};
-use serde_json::Value;
+use inflight_connectors::{Answer, Error, Key};
 
-use super::system::{Answers, System};
+use super::key::{Asked, Found};
+use super::system::System;
 use crate::pipeline::Step;
 use crate::run::shared::Shared;
-
-/// A key, as layers pass it on: to clone it costs nothing.
-pub(in crate::run) type Asked = Arc<Key>;
-
-/// What the system has under a key, if anything.
-pub(in crate::run) type Found = Option<Value>;
 
 /// Asks a system that is opened first.
 pub(super) struct Asking {
@@ -58,7 +52,7 @@ impl BatchFunction<Asked> for Asking {
 }
 
 /// Why the call failed, or, where each key has an answer of its own, the first of them that did.
-fn failure(answers: &Result<Answers, Error>) -> Option<&Error> {
+fn failure(answers: &Result<Vec<Answer>, Error>) -> Option<&Error> {
     match answers {
         Ok(answers) => answers.iter().find_map(|answer| answer.as_ref().err()),
         Err(error) => Some(error),

@@ -1,4 +1,4 @@
-//! What of a record is asked for.
+//! What of a record is asked for, and what is found.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -7,6 +7,12 @@ use inflight_connectors::{FieldPath, Key, Record};
 use serde_json::Value;
 
 use crate::run::row::Row;
+
+/// A key, as layers pass it on: to clone it costs nothing.
+pub(in crate::run) type Asked = Arc<Key>;
+
+/// What the system has under a key, if anything.
+pub(in crate::run) type Found = Option<Value>;
 
 /// The values of the key's fields; `None` when one is absent or null.
 pub(super) fn key(record: &Record, paths: &[FieldPath]) -> Option<Key> {

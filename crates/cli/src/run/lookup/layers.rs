@@ -5,7 +5,8 @@ use std::sync::Arc;
 use inflight::layers::{Boxed, bisected, boxed, cached, hedged, keyed_rate_limited, single_flight};
 use inflight_connectors::{Error, ErrorKind};
 
-use super::asking::{Asked, Asking, Found};
+use super::asking::Asking;
+use super::key::{Asked, Found};
 use crate::pipeline::Step;
 use crate::run::shared::Shared;
 

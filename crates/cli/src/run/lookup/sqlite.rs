@@ -2,10 +2,8 @@
 
 use inflight::Pool;
 use inflight_connectors::sqlite::{SqliteLookup, SqliteLookupConfig};
-use inflight_connectors::{Error, Key, Record};
+use inflight_connectors::{Answer, Error, Key, Record};
 use serde_json::Value;
-
-use super::system::Answers;
 
 /// Connections of one step at most: SQLite works on our own processors, and more would only take turns.
 const CONNECTIONS_MAX: usize = 64;
@@ -33,7 +31,7 @@ impl Sqlite {
         }
     }
 
-    pub(super) async fn ask(&self, keys: Vec<Key>) -> Result<Answers, Error> {
+    pub(super) async fn ask(&self, keys: Vec<Key>) -> Result<Vec<Answer>, Error> {
         let rows: Vec<Option<Record>> = self.0.run(move |connection| connection.open()?.lookup(&keys)).await?;
         Ok(rows.into_iter().map(|row| Ok(row.map(Value::Object))).collect())
     }

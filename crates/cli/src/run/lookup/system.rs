@@ -7,8 +7,7 @@ use inflight_connectors::memory::MemoryLookup;
 use inflight_connectors::mysql::MysqlLookup;
 use inflight_connectors::postgres::PostgresLookup;
 use inflight_connectors::redis::RedisLookup;
-use inflight_connectors::{Error, Key};
-use serde_json::Value;
+use inflight_connectors::{Answer, Error, Key};
 
 use super::sqlite::Sqlite;
 use crate::pipeline::{Lookup, Step};
@@ -23,9 +22,6 @@ pub(super) enum System {
     Http(Box<HttpLookup>),
     Memory(MemoryLookup),
 }
-
-/// What was found for each key.
-pub(super) type Answers = Vec<Result<Option<Value>, Error>>;
 
 impl System {
     pub(super) async fn open(step: &Step) -> Result<Self, Error> {
@@ -50,7 +46,7 @@ impl System {
         }
     }
 
-    pub(super) async fn ask(&self, keys: Vec<Key>) -> Result<Answers, Error> {
+    pub(super) async fn ask(&self, keys: Vec<Key>) -> Result<Vec<Answer>, Error> {
         match self {
             Self::Sqlite(sqlite) => sqlite.ask(keys).await,
             Self::Postgres(postgres) => postgres.lookup(&keys).await,
