@@ -69,6 +69,8 @@ pub mod http;
 pub mod kafka;
 #[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
 mod key_text;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
+mod lanes;
 pub mod memory;
 mod message;
 #[cfg(feature = "mysql")]

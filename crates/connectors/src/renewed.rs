@@ -92,7 +92,7 @@ impl<T: Usable> Renewed<T> {
     }
 
     /// Look-ups of this connection that have not ended.
-    pub(crate) fn under_way(&self) -> usize {
+    fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 
@@ -134,18 +134,12 @@ impl<T> Drop for Making<T> {
 }
 
 /// The connection to use: of those that are there the one with the fewest look-ups under way.
-pub(crate) fn choose<'a, K, T: Usable, C>(
-    of: &'a [K],
-    connection: impl Fn(&'a K) -> &'a Renewed<T>,
-    connect: impl Fn(&'a K) -> C,
-) -> Result<&'a K, Error>
+pub(crate) fn choose<T: Usable, C>(of: &[Renewed<T>], connect: impl Fn() -> C) -> Result<&Renewed<T>, Error>
 where
     C: Future<Output = Result<T, Error>> + Send + 'static,
 {
-    let chosen = of.iter().min_by_key(|one| (connection(one).is_down(), connection(one).under_way()));
-    for down in of.iter().filter(|one| connection(one).is_down()) {
-        connection(down).pass_by(|| connect(down));
-    }
+    let chosen = of.iter().min_by_key(|one| (one.is_down(), one.under_way()));
+    of.iter().filter(|one| one.is_down()).for_each(|down| down.pass_by(&connect));
     chosen.ok_or_else(|| Error::new(ErrorKind::Config, "there is no connection"))
 }
 
@@ -255,7 +249,7 @@ mod tests {
         several[0].live(refused).await.unwrap_err();
         several[1].live(|| async { Ok(link()) }).await.unwrap();
         for _ in 0..=PASSED_BY_MAX {
-            let chosen = choose(&several, |one| one, |_| refused()).unwrap();
+            let chosen = choose(&several, refused).unwrap();
             assert!(std::ptr::eq(chosen, &several[1]));
         }
         assert_eq!(attempts.load(Ordering::Relaxed), 2);

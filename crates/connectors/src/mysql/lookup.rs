@@ -1,13 +1,11 @@
 //! Looking up rows by key.
 
-use std::sync::Arc;
-
 use tokio::sync::Semaphore;
 
-use self::lane::Lane;
+use self::lane::{Live, Way};
 use super::MysqlLookupConfig;
 use super::connect::Server;
-use crate::renewed::choose;
+use crate::lanes::Lanes;
 use crate::{Answer, Error, ErrorKind, Key};
 
 mod keys;
@@ -51,8 +49,7 @@ mod value;
 /// ```
 #[derive(Debug)]
 pub struct MysqlLookup {
-    server: Arc<Server>,
-    lanes: Vec<Lane>,
+    lanes: Lanes<Live>,
     /// As many as there are connections: who has one finds a connection that does nothing else.
     turns: Semaphore,
     columns: Vec<String>,
@@ -71,14 +68,12 @@ impl MysqlLookup {
         if key_columns.is_empty() {
             return Err(Error::new(ErrorKind::Config, "the lookup has no key; name at least one key column"));
         }
-        let server = Arc::new(Server::new(config)?);
-        let lane = || Lane::new(Arc::clone(&server), config.clone(), key_columns.to_vec());
-        let lanes: Vec<Lane> = std::iter::repeat_with(lane).take(config.connections).collect();
-        let columns = match lanes.first() {
-            Some(lane) => lane.live().await.map_err(|error| error.in_file(server.name()))?.question.columns(),
-            None => Vec::new(),
-        };
-        Ok(Self { server, turns: Semaphore::new(lanes.len()), lanes, columns })
+        let server = Server::new(config)?;
+        let name = server.name().to_owned();
+        let way = Way { server, config: config.clone(), key_columns: key_columns.to_vec() };
+        let lanes = Lanes::<Live>::new(way, config.connections, &name);
+        let columns = lanes.live().await?.question.columns();
+        Ok(Self { lanes, turns: Semaphore::new(config.connections), columns })
     }
 
     /// Whether look-ups will work, said in one sentence if not: connects as [`connect`](Self::connect) does, and
@@ -112,19 +107,6 @@ impl MysqlLookup {
     /// May be dropped at any time; then the server is asked to end the statement.
     pub async fn lookup(&self, keys: &[Key]) -> Result<Vec<Answer>, Error> {
         let _turn = self.turns.acquire().await;
-        let lane = || choose(&self.lanes, |lane| &lane.connection, Lane::connect);
-        let chosen = lane()?;
-        let answers = match chosen.answer(keys).await {
-            // There is no room for this connection; another may be there.
-            Err(_) if chosen.connection.is_down() && !lane()?.connection.is_down() => lane()?.answer(keys).await,
-            answers => answers,
-        };
-        let mut answers = answers.map_err(|error| error.in_file(self.server.name()))?;
-        for answer in &mut answers {
-            if let Err(error) = answer {
-                *error = error.clone().in_file(self.server.name());
-            }
-        }
-        Ok(answers)
+        self.lanes.ask(keys).await
     }
 }

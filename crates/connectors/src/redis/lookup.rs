@@ -1,13 +1,13 @@
 //! Looking up strings and hashes by name.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::RedisLookupConfig;
 use super::connect::{Link, Server};
 use super::error::redis_error;
 use super::question::Question;
-use crate::renewed::{Renewed, Usable, choose};
+use crate::lanes::{Lane, Lanes, Trouble};
+use crate::renewed::Usable;
 use crate::suggestion::list;
 use crate::{Answer, Error, ErrorKind, Key};
 
@@ -39,10 +39,13 @@ const SILENT_CALLS_MAX: u32 = 3;
 /// ```
 #[derive(Debug)]
 pub struct RedisLookup {
-    server: Arc<Server>,
-    question: Question,
+    lanes: Lanes<Live>,
     key_columns: Vec<String>,
-    connections: Vec<Renewed<Live>>,
+}
+
+struct Way {
+    server: Server,
+    question: Question,
 }
 
 /// A connection that works, as far as is known.
@@ -51,13 +54,6 @@ struct Live {
     /// Calls given up since something was heard.
     silent_calls: AtomicU32,
     is_lost: AtomicBool,
-}
-
-/// Why nothing came of it.
-enum Trouble {
-    /// The connection is to blame; another may do.
-    Lost(Error),
-    Refused(Error),
 }
 
 impl RedisLookup {
@@ -74,11 +70,12 @@ impl RedisLookup {
             return Err(Error::new(ErrorKind::Config, "the lookup has no key; name at least one key column"));
         }
         let question = Question::new(config, key_columns)?;
-        let server = Arc::new(Server::new(config)?);
+        let server = Server::new(config)?;
         // To a cluster the driver has one connection for each node.
         let count = if config.cluster { 1 } else { config.connections };
-        let connections = std::iter::repeat_with(Renewed::default).take(count).collect();
-        let lookup = Self { server, question, key_columns: key_columns.to_vec(), connections };
+        let name = server.name().to_owned();
+        let lanes = Lanes::new(Way { server, question }, count, &name);
+        let lookup = Self { lanes, key_columns: key_columns.to_vec() };
         match lookup.lookup(&[vec![0.into(); key_columns.len()]]).await?.pop() {
             Some(Err(error)) if error.kind() != ErrorKind::Malformed => Err(error),
             _ => Ok(lookup),
@@ -113,7 +110,7 @@ impl RedisLookup {
         let (mut indices, mut names) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
         for (index, key) in keys.iter().enumerate() {
             self.check(key)?;
-            answers.push(match self.question.name(key) {
+            answers.push(match self.lanes.way().question.name(key) {
                 Ok(None) => Ok(None),
                 Ok(Some(name)) => {
                     indices.push(index);
@@ -123,10 +120,9 @@ impl RedisLookup {
                 Err(error) => Err(error),
             });
         }
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let found = self.ask(&names).await.map_err(|error| error.in_file(self.server.name()))?;
-        for (index, found) in indices.into_iter().zip(found) {
-            answers[index] = found.map_err(|error| error.in_file(self.server.name()));
+        if !names.is_empty() {
+            let found = self.lanes.ask(&names).await?;
+            indices.into_iter().zip(found).for_each(|(index, found)| answers[index] = found);
         }
         Ok(answers)
     }
@@ -138,58 +134,20 @@ impl RedisLookup {
         let columns = list(self.key_columns.iter().map(String::as_str));
         Err(Error::new(ErrorKind::Config, format!("a key has {} values for the columns {columns}", key.len())))
     }
-
-    async fn ask(&self, names: &[&str]) -> Result<Vec<Answer>, Error> {
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let connect = || {
-            let server = Arc::clone(&self.server);
-            async move { Live::connect(&server).await }
-        };
-        let connection = || choose(&self.connections, |connection| connection, |_| connect());
-        let chosen = connection()?;
-        let answers = self.ask_on(chosen, connect, names).await;
-        match answers {
-            // There is no room for this connection; another may be there.
-            Err(_) if chosen.is_down() && !connection()?.is_down() => self.ask_on(connection()?, connect, names).await,
-            answers => answers,
-        }
-    }
-
-    async fn ask_on<C>(
-        &self,
-        connection: &Renewed<Live>,
-        connect: impl Fn() -> C,
-        names: &[&str],
-    ) -> Result<Vec<Answer>, Error>
-    where
-        C: Future<Output = Result<Live, Error>> + Send + 'static,
-    {
-        let _under_way = connection.begin();
-        let live = || connection.live(&connect);
-        let lost = match live().await?.ask(&self.question, names).await {
-            Ok(answers) => return Ok(answers),
-            Err(Trouble::Refused(error)) => return Err(error),
-            Err(Trouble::Lost(error)) => error,
-        };
-        // The connection may have been dead for long, and this the first to notice: once more, and no more.
-        match live().await.map_err(|_| lost)?.ask(&self.question, names).await {
-            Ok(answers) => Ok(answers),
-            Err(Trouble::Refused(error) | Trouble::Lost(error)) => Err(error),
-        }
-    }
 }
 
-impl Live {
-    async fn connect(server: &Server) -> Result<Self, Error> {
+impl Lane for Live {
+    type Way = Way;
+    type Asked = [String];
+
+    async fn connect(way: &Way) -> Result<Self, Error> {
         let (silent_calls, is_lost) = Default::default();
-        Ok(Self { link: server.connect().await?, silent_calls, is_lost })
+        Ok(Self { link: way.server.connect().await?, silent_calls, is_lost })
     }
 
-    async fn ask(&self, question: &Question, names: &[&str]) -> Result<Vec<Answer>, Trouble> {
+    async fn ask(&self, way: &Way, names: &[String]) -> Result<Vec<Answer>, Trouble> {
         let call = Call { live: self, is_answered: false };
-        let result = question.ask(&self.link, names).await;
+        let result = way.question.ask(&self.link, names).await;
         call.answered();
         match result {
             Ok(answers) => answers.map_err(Trouble::Refused),
@@ -226,11 +184,5 @@ impl Drop for Call<'_> {
         if !self.is_answered {
             self.live.silent_calls.fetch_add(1, Ordering::Relaxed);
         }
-    }
-}
-
-impl std::fmt::Debug for Live {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Live").field("silent_calls", &self.silent_calls).finish_non_exhaustive()
     }
 }

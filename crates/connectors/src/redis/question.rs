@@ -45,7 +45,7 @@ impl Question {
     }
 
     /// What the names hold, in their order.
-    pub(super) async fn ask(&self, link: &Link, names: &[&str]) -> RedisResult<Result<Vec<Answer>, Error>> {
+    pub(super) async fn ask(&self, link: &Link, names: &[String]) -> RedisResult<Result<Vec<Answer>, Error>> {
         match &self.what {
             What::String => self.strings(link, names).await,
             What::Fields(fields) => {
@@ -64,22 +64,22 @@ impl Question {
         }
     }
 
-    async fn strings(&self, link: &Link, names: &[&str]) -> RedisResult<Result<Vec<Answer>, Error>> {
+    async fn strings(&self, link: &Link, names: &[String]) -> RedisResult<Result<Vec<Answer>, Error>> {
         let found = match link.ask(&all(cmd("MGET"), names)).await? {
             Value::Array(found) if found.len() == names.len() => found,
             other => return Ok(Err(answer::unexpected(other))),
         };
         let nils: Vec<usize> = (0..found.len()).filter(|index| found[*index] == Value::Nil).collect();
-        let string = |(found, name): (Value, &&str)| answer::string(found, name, self.value);
+        let string = |(found, name): (Value, &String)| answer::string(found, name, self.value);
         let mut answers: Vec<Answer> = found.into_iter().zip(names).map(string).collect();
         // What is no string is nil to MGET as well: only what does not exist is missing.
-        let unsure: Vec<&str> = nils.iter().map(|index| names[*index]).collect();
+        let unsure: Vec<&str> = nils.iter().map(|index| names[*index].as_str()).collect();
         if unsure.is_empty() || link.ask(&all(cmd("EXISTS"), &unsure)).await? == Value::Int(0) {
             return Ok(Ok(answers));
         }
         let again = link.ask_all(unsure.iter().map(|name| with("GET", name)).collect()).await?;
         for (index, found) in nils.into_iter().zip(again) {
-            answers[index] = answer::string(found, names[index], self.value);
+            answers[index] = answer::string(found, &names[index], self.value);
         }
         Ok(Ok(answers))
     }

@@ -1,29 +1,23 @@
 //! One connection of several, made when it is needed, with one statement under way.
 
-use std::sync::Arc;
-
 use mysql_async::{Conn, Value as Part};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::question::Question;
 use crate::halves::Halves;
+use crate::lanes::{Lane, Trouble};
 use crate::mysql::MysqlLookupConfig;
 use crate::mysql::connect::{CONNECT_WITHIN, Server, close, kill};
 use crate::mysql::error::mysql_error;
-use crate::renewed::{Renewed, Usable, in_time};
+use crate::renewed::{Usable, in_time};
 use crate::{Answer, Error, ErrorKind, Key};
 
-pub(super) struct Lane {
-    way: Arc<Way>,
-    pub(super) connection: Renewed<Live>,
-}
-
 /// All it takes to make a connection.
-struct Way {
-    server: Arc<Server>,
-    config: MysqlLookupConfig,
-    key_columns: Vec<String>,
+pub(super) struct Way {
+    pub(super) server: Server,
+    pub(super) config: MysqlLookupConfig,
+    pub(super) key_columns: Vec<String>,
 }
 
 /// A connection that works, as far as is known.
@@ -33,46 +27,10 @@ pub(super) struct Live {
     pub(super) question: Question,
 }
 
-/// Why nothing came of it.
-enum Trouble {
-    /// The connection is to blame; another may do.
-    Lost(Error),
-    Refused(Error),
-}
+impl Lane for Live {
+    type Way = Way;
+    type Asked = [Key];
 
-impl Lane {
-    pub(super) fn new(server: Arc<Server>, config: MysqlLookupConfig, key_columns: Vec<String>) -> Self {
-        let way = Arc::new(Way { server, config, key_columns });
-        Self { way, connection: Renewed::default() }
-    }
-
-    /// A new connection.
-    pub(super) fn connect(&self) -> impl Future<Output = Result<Live, Error>> + Send + use<> {
-        let way = Arc::clone(&self.way);
-        async move { Live::connect(&way).await }
-    }
-
-    /// The connection; made anew if there is none.
-    pub(super) async fn live(&self) -> Result<Arc<Live>, Error> {
-        self.connection.live(|| self.connect()).await
-    }
-
-    pub(super) async fn answer(&self, keys: &[Key]) -> Result<Vec<Answer>, Error> {
-        let _under_way = self.connection.begin();
-        let lost = match self.live().await?.answer(keys).await {
-            Ok(answers) => return Ok(answers),
-            Err(Trouble::Refused(error)) => return Err(error),
-            Err(Trouble::Lost(error)) => error,
-        };
-        // The connection may have been dead for long, and this the first to notice: once more, and no more.
-        match self.live().await.map_err(|_| lost)?.answer(keys).await {
-            Ok(answers) => Ok(answers),
-            Err(Trouble::Refused(error) | Trouble::Lost(error)) => Err(error),
-        }
-    }
-}
-
-impl Live {
     async fn connect(way: &Way) -> Result<Self, Error> {
         let mut conn = way.server.connect().await?;
         let prepare = Question::prepare(&mut conn, &way.config, &way.key_columns);
@@ -80,7 +38,7 @@ impl Live {
         Ok(Self { conn: Mutex::new(Some(conn)), question })
     }
 
-    async fn answer(&self, keys: &[Key]) -> Result<Vec<Answer>, Trouble> {
+    async fn ask(&self, _way: &Way, keys: &[Key]) -> Result<Vec<Answer>, Trouble> {
         self.question.check(keys).map_err(Trouble::Refused)?;
         let mut answers: Vec<Answer> = vec![Ok(None); keys.len()];
         let (mut asked, mut parts) = (Vec::with_capacity(keys.len()), Vec::new());
@@ -96,7 +54,7 @@ impl Live {
         }
         let mut halves = Halves::new(&asked, &parts, self.question.most(), answers);
         while let Some(slice) = halves.next() {
-            match self.ask(slice.parts).await {
+            match self.ask_together(slice.parts).await {
                 Ok(found) => halves.answered(slice, found),
                 Err(Trouble::Refused(error)) => halves.refused(slice, error).map_err(Trouble::Refused)?,
                 Err(trouble) => return Err(trouble),
@@ -104,8 +62,10 @@ impl Live {
         }
         Ok(halves.answers())
     }
+}
 
-    async fn ask(&self, parts: &[Part]) -> Result<Vec<Answer>, Trouble> {
+impl Live {
+    async fn ask_together(&self, parts: &[Part]) -> Result<Vec<Answer>, Trouble> {
         let place = self.conn.lock().await;
         let mut flight = Flight { place, has_landed: false };
         let Some(conn) = &mut *flight.place else {
@@ -164,11 +124,5 @@ impl Drop for Flight<'_> {
         if let (Some(conn), Ok(runtime)) = (self.place.take(), Handle::try_current()) {
             runtime.spawn(kill(conn));
         }
-    }
-}
-
-impl std::fmt::Debug for Lane {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane").field("connection", &self.connection).finish_non_exhaustive()
     }
 }

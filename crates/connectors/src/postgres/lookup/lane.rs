@@ -11,22 +11,18 @@ use tokio_postgres::error::SqlState;
 use super::keys::Part;
 use super::question::Question;
 use crate::halves::Halves;
+use crate::lanes::{Lane, Trouble};
 use crate::postgres::PostgresLookupConfig;
 use crate::postgres::connect::Server;
 use crate::postgres::error::postgres_error;
-use crate::renewed::{Renewed, Usable};
+use crate::renewed::Usable;
 use crate::{Answer, Error, Key};
 
-pub(super) struct Lane {
-    way: Arc<Way>,
-    pub(super) connection: Renewed<Live>,
-}
-
 /// All it takes to make a connection.
-struct Way {
-    server: Arc<Server>,
-    config: PostgresLookupConfig,
-    key_columns: Vec<String>,
+pub(super) struct Way {
+    pub(super) server: Arc<Server>,
+    pub(super) config: PostgresLookupConfig,
+    pub(super) key_columns: Vec<String>,
 }
 
 /// A connection that works, as far as is known.
@@ -40,47 +36,10 @@ pub(super) struct Live {
     is_retired: AtomicBool,
 }
 
-/// Why nothing came of it.
-enum Trouble {
-    /// The connection is to blame; another may do.
-    Lost(Error),
-    Refused(Error),
-}
+impl Lane for Live {
+    type Way = Way;
+    type Asked = [Key];
 
-impl Lane {
-    pub(super) fn new(server: Arc<Server>, config: PostgresLookupConfig, key_columns: Vec<String>) -> Self {
-        let way = Arc::new(Way { server, config, key_columns });
-        Self { way, connection: Renewed::default() }
-    }
-
-    /// A new connection.
-    pub(super) fn connect(&self) -> impl Future<Output = Result<Live, Error>> + Send + use<> {
-        let way = Arc::clone(&self.way);
-        async move { Live::connect(&way).await }
-    }
-
-    /// The connection; made anew if there is none.
-    pub(super) async fn live(&self) -> Result<Arc<Live>, Error> {
-        self.connection.live(|| self.connect()).await
-    }
-
-    pub(super) async fn answer(&self, keys: &[Key]) -> Result<Vec<Answer>, Error> {
-        let _under_way = self.connection.begin();
-        let server = &self.way.server;
-        let lost = match self.live().await?.answer(keys, server).await {
-            Ok(answers) => return Ok(answers),
-            Err(Trouble::Refused(error)) => return Err(error),
-            Err(Trouble::Lost(error)) => error,
-        };
-        // The connection may have been dead for long, and this the first to notice: once more, and no more.
-        match self.live().await.map_err(|_| lost)?.answer(keys, server).await {
-            Ok(answers) => Ok(answers),
-            Err(Trouble::Refused(error) | Trouble::Lost(error)) => Err(error),
-        }
-    }
-}
-
-impl Live {
     async fn connect(way: &Way) -> Result<Self, Error> {
         let client = way.server.connect().await?;
         let prepare = Question::prepare(&client, &way.config, &way.key_columns);
@@ -89,7 +48,7 @@ impl Live {
         Ok(Self { client, question, flights, sent, is_retired })
     }
 
-    async fn answer(self: &Arc<Self>, keys: &[Key], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
+    async fn ask(&self, way: &Way, keys: &[Key]) -> Result<Vec<Answer>, Trouble> {
         self.question.check(keys).map_err(Trouble::Refused)?;
         let width = self.question.width();
         let mut answers: Vec<Answer> = vec![Ok(None); keys.len()];
@@ -103,7 +62,7 @@ impl Live {
         }
         let mut halves = Halves::new(&asked, &parts, keys.len().max(1), answers);
         while let Some(slice) = halves.next() {
-            match self.ask(slice.parts, server).await {
+            match self.ask_together(slice.parts, &way.server).await {
                 Ok(found) => halves.answered(slice, found),
                 Err(Trouble::Refused(error)) => halves.refused(slice, error).map_err(Trouble::Refused)?,
                 Err(trouble) => return Err(trouble),
@@ -111,8 +70,10 @@ impl Live {
         }
         Ok(halves.answers())
     }
+}
 
-    async fn ask(self: &Arc<Self>, parts: &[Part<'_>], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
+impl Live {
+    async fn ask_together(&self, parts: &[Part<'_>], server: &Arc<Server>) -> Result<Vec<Answer>, Trouble> {
         let flight = Flight::begin(self, server);
         let result = self.question.ask(&self.client, parts).await;
         flight.landed();
@@ -154,18 +115,18 @@ impl Usable for Live {
 
 /// A query on its way. If it is dropped before it has landed, the server is asked to cancel it, provided it works on it:
 /// a cancellation hits whatever the connection works on. The connection is not used again, as it might hang.
-struct Flight {
-    live: Arc<Live>,
-    server: Arc<Server>,
+struct Flight<'a> {
+    live: &'a Live,
+    server: &'a Arc<Server>,
     number: u64,
     has_landed: bool,
 }
 
-impl Flight {
-    fn begin(live: &Arc<Live>, server: &Arc<Server>) -> Self {
+impl<'a> Flight<'a> {
+    fn begin(live: &'a Live, server: &'a Arc<Server>) -> Self {
         let number = live.sent.fetch_add(1, Ordering::Relaxed);
         live.flights().push_back(number);
-        Self { live: Arc::clone(live), server: Arc::clone(server), number, has_landed: false }
+        Self { live, server, number, has_landed: false }
     }
 
     fn landed(mut self) {
@@ -173,7 +134,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let is_first = {
             let mut flights = self.live.flights();
@@ -185,14 +146,8 @@ impl Drop for Flight {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
-            let (token, server) = (self.live.client.cancel_token(), Arc::clone(&self.server));
+            let (token, server) = (self.live.client.cancel_token(), Arc::clone(self.server));
             runtime.spawn(async move { server.cancel(token).await });
         }
-    }
-}
-
-impl std::fmt::Debug for Lane {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
