@@ -117,11 +117,22 @@ impl Group {
     /// What the sink is about to commit, for its transaction, and who is the member that commits it. After that,
     /// [`acknowledge`](Acknowledge::acknowledge) needs to tell nobody.
     pub(super) fn transact(&self) -> Result<(TopicPartitionList, Option<ConsumerGroupMetadata>), Error> {
+        // In this order: who has come back as a new member had lost its partitions before, and whoever loses them from here on is no
+        // longer the member that commits.
+        let member = self.consumer().map(|consumer| consumer.group_metadata());
         let mut state = self.state();
+        self.still_ours(&state)?;
         state.transacted = true;
-        let offsets = state.offsets()?;
-        drop(state);
-        Ok((offsets, self.consumer()?.group_metadata()))
+        Ok((state.offsets()?, member?))
+    }
+
+    /// Whether what was prepared may be committed: nobody else has read it since.
+    fn still_ours(&self, state: &State) -> Result<(), Error> {
+        match &state.failure {
+            Some(failure) => Err(failure.clone()),
+            None if state.prepared.iter().any(|(at, ..)| state.parts[*at].held == Held::No) => Err(self.lost()),
+            None => Ok(()),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -289,12 +300,10 @@ impl Acknowledge for Group {
 
     fn acknowledge(&self, _: &[(u32, Position)]) -> Result<(), Error> {
         let state = self.state();
-        let (nothing, transacted) = (state.prepared.is_empty(), state.transacted);
-        let offsets = state.offsets()?;
+        let is_told = state.transacted || state.prepared.is_empty();
+        let offsets = if is_told { None } else { Some(self.still_ours(&state).and_then(|()| state.offsets())?) };
         drop(state);
-        if !nothing && !transacted {
-            self.commit(&offsets)?;
-        }
+        offsets.map_or(Ok(()), |offsets| self.commit(&offsets))?;
         let mut state = self.state();
         for (at, record, _) in std::mem::take(&mut state.prepared) {
             let part = &mut state.parts[at];
@@ -459,5 +468,21 @@ mod tests {
         let error = group.go(&list(&[1]), true).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Changed);
         assert!(group.prepare(&[read(1, 1, 1)]).is_err(), "it may be another's by now");
+    }
+
+    #[test]
+    fn what_is_lost_between_preparing_and_committing_is_not_committed() {
+        let group = group();
+        assert!(group.take(0, 1, 1));
+        group.prepare(&[read(0, 1, 3)]).unwrap();
+        assert!(group.go(&list(&[0]), true).is_err());
+        let refused = |error: Error| assert!(error.to_string().contains("has lost its partitions"), "{error}");
+        refused(group.transact().map(drop).unwrap_err());
+        refused(group.acknowledge(&[read(0, 1, 3)]).unwrap_err());
+
+        // The same as a member that has come back, and has got the partition again.
+        group.fail(group.lost());
+        group.state().parts[0].held = Held::Yes;
+        refused(group.transact().map(drop).unwrap_err());
     }
 }
