@@ -226,8 +226,7 @@ where
             if let Some((stood, still)) = self.wire.begin(now) {
                 self.queue.handle_standing(stood, still);
             }
-            let mut busy = self.poll_woken(now);
-            busy |= self.accept(now, host, cx);
+            let mut busy = self.poll_woken(now) | self.accept(now, host, cx);
             let wake_at = self.do_actions(now);
             busy |= self.emit(host);
             if self.over {
@@ -251,10 +250,10 @@ where
 
     /// Polls a round's worth of the futures that were woken.
     fn poll_woken(&mut self, now: Time) -> bool {
-        let any = self.hearing.listen();
-        while let Some(index) = self.hearing.next() {
+        let any = self.hearing.listen(now);
+        while let Some((index, woken)) = self.hearing.next() {
             if let Some((call, Poll::Ready(ended))) = self.slots.poll(index) {
-                self.complete(now, call, ended);
+                self.complete(now, woken, call, ended);
             }
         }
         any
@@ -384,20 +383,21 @@ where
             return self.queue.handle_completion(now, call, []);
         };
         if let Poll::Ready(ended) = self.slots.start(call, || (self.call)(inputs)) {
-            self.complete(now, call, ended);
+            self.complete(now, now, call, ended);
         }
     }
 
+    /// `woken`: until when the call took, for the destination.
     #[inline]
-    fn complete(&mut self, now: Time, call: CallId, ended: Ended<F::Answers>) {
+    fn complete(&mut self, now: Time, woken: Time, call: CallId, ended: Ended<F::Answers>) {
         let judge = &self.judge;
         match ended {
-            Ok(answers) if W::LISTENS => self.complete_before_all(now, call, answers),
+            Ok(answers) if W::LISTENS => self.complete_before_all(now, woken, call, answers),
             Ok(answers) => {
                 self.queue.handle_completion(now, call, answers.into_iter().map(|result| judge.judge(result)));
             }
             Err(message) => {
-                self.wire.ended(now, call, Verdict::Unjudged, 0);
+                self.wire.ended(woken, call, Verdict::Unjudged, 0);
                 let panicked = || Some(Completion::Done(Err(Cause::Panicked(message.clone()))));
                 self.queue.handle_completion(now, call, std::iter::from_fn(panicked));
             }
@@ -405,14 +405,14 @@ where
     }
 
     /// The destination hears of it first: if it turns out to be failing, that failure too costs no record a retry.
-    fn complete_before_all(&mut self, now: Time, call: CallId, answers: F::Answers) {
+    fn complete_before_all(&mut self, now: Time, woken: Time, call: CallId, answers: F::Answers) {
         let mut tally = Tally::default();
         for result in answers {
             let (completion, verdict) = self.judge.judge_for_all(result);
             tally.add(verdict);
             self.judged.push(completion);
         }
-        self.wire.ended(now, call, tally.verdict(), tally.good);
+        self.wire.ended(woken, call, tally.verdict(), tally.good);
         self.queue.handle_answers(now, call, self.judged.drain(..), &mut self.wire);
     }
 
